@@ -1,0 +1,1 @@
+"""When and where: the command line, the local stack, deploying, automations, the demo."""

@@ -1,0 +1,1 @@
+"""Flows for operators: backfill, the warehouse models."""

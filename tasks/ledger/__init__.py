@@ -1,0 +1,1 @@
+"""What the system remembers: runs, batches, checkpoints, quarantine, in one PostgreSQL database."""
