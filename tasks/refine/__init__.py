@@ -1,0 +1,1 @@
+"""From landed rows to good rows and rejects: cast, check at the boundary, transform, check against the contract."""
