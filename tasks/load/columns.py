@@ -88,7 +88,8 @@ def canonical(name: str, dtype: pl.DataType) -> pl.Expr:
 def wire(name: str, dtype: pl.DataType) -> pl.Expr:
     """A canonical column in a type whose binary COPY bytes are those of `pg_type(dtype)`.
 
-    Binary COPY carries bytes without types, so a `time` travels as the microseconds that it is made of, and a jsonb as its text after a version byte.
+    Binary COPY carries bytes without types, so a `time` travels as the microseconds that it is made of,
+    and a jsonb as its text after a version byte.
     """
     if isinstance(dtype, NESTED):
         return pl.concat_str(pl.lit("\x01"), as_json(name, dtype)).alias(name)

@@ -1,12 +1,13 @@
 """The content hash `_hash`: 64 bits over the contract's columns, the same on every machine and in every version.
 
-For each column that is not null its value becomes 64 bits: integers, booleans, dates, times (microseconds) as a two's complement number, floats as
-the bits of a double (-0.0 as 0.0, one NaN), text and bytes as XXH3-64, decimals and nested values as XXH3-64 of their text. These bits, xor the XXH3-64
-of the column's name, go through splitmix64; the columns are added modulo 2^64, and the sum goes through splitmix64 once more.
+For each column that is not null its value becomes 64 bits: integers, booleans, dates and times (microseconds) as a two's complement
+number, floats as the bits of a double (-0.0 as 0.0, one NaN), text and bytes as XXH3-64, decimals and nested values as XXH3-64 of
+their text. These bits, xor the XXH3-64 of the column's name, go through splitmix64; the columns are added modulo 2^64, and the sum
+goes through splitmix64 once more.
 
-From that follow: the order of the columns does not matter; null, empty and zero differ; a null adds nothing, so a new nullable column leaves
-the hash of every row where it is null as it was, and the table is not rewritten when a contract grows; a column that gets another name
-changes every row. Two different rows share a hash with a chance of 2^-64.
+From that follow: the order of the columns does not matter; null, empty and zero differ; a null adds nothing, so a new nullable
+column leaves the hash of every row where it is null as it was, and the table is not rewritten when a contract grows; a column that
+gets another name changes every row. Two different rows share a hash with a chance of 2^-64.
 """
 
 from __future__ import annotations

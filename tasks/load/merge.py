@@ -40,6 +40,7 @@ def merge(
     rows: pl.DataFrame,
     key: Sequence[str],
     newest: str | None,
+    *,
     way: Way | None = None,
 ) -> Counts:
     """Bring the rows into the table.
@@ -58,7 +59,7 @@ def merge(
     counts = Counts(duplicate=rows.height - kept.height)
     if kept.is_empty():
         return counts
-    stored = _stored(conn, table, kept, key, newest, way)
+    stored = _stored(conn, table, kept, key, newest, way=way)
     if stored.is_empty():
         copy_in(conn, table, kept)
         counts.inserted = kept.height
@@ -116,7 +117,7 @@ def _fate(newest: str | None) -> pl.Expr:
 
 
 def _stored(
-    conn: psycopg.Connection, table: sql.Composable, kept: pl.DataFrame, key: Sequence[str], newest: str | None, way: Way | None
+    conn: psycopg.Connection, table: sql.Composable, kept: pl.DataFrame, key: Sequence[str], newest: str | None, *, way: Way | None
 ) -> pl.DataFrame:
     """Key, `_stored_hash` and `_stored_newest` of the rows that the table holds for this batch, and perhaps of some others."""
     read = [(name, kept.schema[name]) for name in key] + [("_stored_hash", pl.Int64())]
@@ -152,10 +153,7 @@ def _range(kept: pl.DataFrame, columns: Sequence[str]) -> sql.Composable:
     names = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in columns)
     ends = []
     for end in (0, -1):
-        values = [
-            sql.SQL("{}::{}").format(sql.Literal(kept[name][end]), sql.SQL(pg_type(kept.schema[name])))  # type: ignore[arg-type]  # from our own map
-            for name in columns
-        ]
+        values = [sql.SQL("{}::{}").format(sql.Literal(kept[name][end]), sql.SQL(pg_type(kept.schema[name]))) for name in columns]
         ends.append(sql.SQL(", ").join(values))
     return sql.SQL("({0}) >= ({1}) AND ({0}) <= ({2})").format(names, *ends)
 

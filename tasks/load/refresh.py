@@ -20,8 +20,8 @@ def check_size(conn: psycopg.Connection, table: Table, rows_before: int | None, 
         return
     least = max(1, round(before * (1 - max_shrink)))
     raise BadData(
-        f"{table} would shrink from {before:,} to {after:,} rows; max_shrink={max_shrink:g} asks for {least:,} at least. The table is as it was",
-        do="Look whether the source is complete. If it really has so few rows, raise max_shrink (1.0 allows every size) and run again.",
+        f"{table} would shrink from {before:,} to {after:,} rows; at least {least:,} are asked for, so it is left as it was",
+        do="See whether the source is complete. If it really has so few rows, raise max_shrink (1.0 allows any) and run again.",
         setting="max_shrink",
         value=max_shrink,
     )
@@ -66,7 +66,7 @@ def _by_content(conn: psycopg.Connection, table: Table, names: Sequence[str]) ->
 def _run(conn: psycopg.Connection, statement: str, table: Table, names: Sequence[str], same: sql.Composable | None = None) -> int:
     """Execute a statement of this file about the table {t} and its twin {s}; returns the rows that it touched."""
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
-    filled = sql.SQL(statement).format(t=table.sql, s=table.twin.sql, columns=columns, same=same)  # type: ignore[arg-type]  # constants of this file
+    filled = sql.SQL(statement).format(t=table.sql, s=table.twin.sql, columns=columns, same=same)
     return conn.execute(filled).rowcount
 
 

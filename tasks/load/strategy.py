@@ -1,4 +1,4 @@
-"""What `Upsert`, `Append` and `Replace` share: the table made ready, a batch stamped with its lineage, a full refresh finished or discarded."""
+"""What `Upsert`, `Append` and `Replace` share: the table made ready, a batch stamped with its lineage, a full refresh finished."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class Strategy:
     def finish(self, conn: psycopg.Connection, target: Target, rows_before: int | None) -> Counts:
         """Make the table equal to its twin and drop the twin; nothing to do for a target that is not staged.
 
-        Only differences are written, in the caller's transaction: readers see the old table until it commits, views and grants stay, unchanged rows keep
-        the batch that last changed them.
+        Only differences are written, in the caller's transaction: readers see the old table until it commits, views and grants stay,
+        unchanged rows keep the batch that last changed them.
 
         Parameters
         ----------

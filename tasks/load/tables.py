@@ -188,7 +188,8 @@ def _key_difference(conn: psycopg.Connection, table: Table, key: Sequence[str]) 
 def _found(conn: psycopg.Connection, table: Table) -> dict[str, Found] | None:
     """The columns of the table as the database has them; None when there is no such table."""
     rows = conn.execute(
-        """SELECT relkind, attname, format_type(atttypid, atttypmod), attnotnull, atthasdef OR attidentity <> '', col_description(c.oid, attnum)
+        """SELECT relkind, attname, format_type(atttypid, atttypmod), attnotnull,
+                  atthasdef OR attidentity <> '', col_description(c.oid, attnum)
            FROM pg_class c LEFT JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
            WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s) AND relname = %s ORDER BY attnum""",
         [table.schema, table.name],
@@ -232,7 +233,7 @@ def _checked_columns(columns: Sequence[Column], key: Sequence[str]) -> Sequence[
 def _definition(column: Column) -> sql.Composable:
     """Name, type and NOT NULL of a column."""
     nullable = sql.SQL("" if column.nullable else " NOT NULL")
-    return sql.SQL("{} {}{}").format(sql.Identifier(column.name), sql.SQL(pg_type(column.dtype, column.name)), nullable)  # type: ignore[arg-type]  # from our own map
+    return sql.SQL("{} {}{}").format(sql.Identifier(column.name), sql.SQL(pg_type(column.dtype, column.name)), nullable)
 
 
 def _comment(conn: psycopg.Connection, on: sql.Composable, text: str) -> None:

@@ -23,8 +23,8 @@ class Upsert(Strategy):
     ----------
     table: `schema.name`.
     key: the columns that identify a row, never null.
-    newest: the column whose greatest value wins where a key comes twice, in a batch or against the table; an older row than the stored one counts
-        as `duplicate`, a null is older than any value. Without it the row that comes last wins.
+    newest: the column whose greatest value wins where a key comes twice, in a batch or against the table; an older row than the
+        stored one counts as `duplicate`, a null is older than any value. Without it the row that comes last wins.
     max_shrink: the share of its rows that a full refresh may take from the table.
 
     Raises
