@@ -45,7 +45,7 @@ def end(pids: Iterable[int], signum: signal.Signals) -> None:
 
 
 def sweep(mark: str, *, polite: float, keep: frozenset[int] = frozenset()) -> int:
-    """End all marked processes: SIGTERM, up to `polite` seconds of patience, then SIGKILL; `keep` are spared. Returns how many had to be killed."""
+    """End all marked processes but `keep`: SIGTERM, up to `polite` seconds, then SIGKILL. Returns how many had to be killed."""
     end(set(marked(mark)) - keep, signal.SIGTERM)
     until = time.monotonic() + polite
     while (left := set(marked(mark)) - keep) and time.monotonic() < until:

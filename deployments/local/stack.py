@@ -60,7 +60,9 @@ class Stack:
         )
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
-                seen = [datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in json.load(answer) if worker["last_heartbeat_time"]]
+                seen = [
+                    datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in json.load(answer) if worker["last_heartbeat_time"]
+                ]
                 return any(heartbeat > self.since for heartbeat in seen)
         except OSError:  # 404 until the worker has made its pool
             return False
@@ -78,7 +80,8 @@ def local_stack(
     ----------
     state: the state folder; the stack lives in `<state>/prefect`.
     worker: whether flow runs are to be executed too.
-    settings: Prefect settings for server, worker and flow runs, over the defaults, such as `{"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}`.
+    settings: Prefect settings for server, worker and flow runs, over the defaults, such as
+        `{"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false"}`.
     environ: the environment that they inherit, by default this process's; the user's PREFECT_ settings are left out.
 
     Raises
@@ -106,7 +109,9 @@ def stop_local(state: Path) -> bool:
     until = time.monotonic() + STOP_PATIENCE
     while found.supervised(state):
         if time.monotonic() > until:
-            raise Transient(f"The local stack (process {server.pid}) did not stop in {STOP_PATIENCE:.0f} s", do=f"End it with: kill -9 {server.pid}")
+            raise Transient(
+                f"The local stack (process {server.pid}) did not stop in {STOP_PATIENCE:.0f} s", do=f"End it with: kill -9 {server.pid}"
+            )
         time.sleep(0.1)
     return True
 
@@ -129,7 +134,11 @@ def _ready(supervisor: subprocess.Popen[str], state: Path) -> found.LocalServer:
     assert supervisor.stdout is not None  # noqa: S101 - PIPE was asked for
     heard, _, _ = select.select([supervisor.stdout], [], [], START_PATIENCE)
     line = supervisor.stdout.readline() if heard else ""
-    news = json.loads(line) if line else {"event": "failed", "what": "the supervisor said nothing", "log": str(found.home(state) / "supervisor.log")}
+    news = (
+        json.loads(line)
+        if line
+        else {"event": "failed", "what": "the supervisor said nothing", "log": str(found.home(state) / "supervisor.log")}
+    )
     if news.pop("event") == "ready":
         return found.LocalServer(**news)
     raise _not_started(news, state)

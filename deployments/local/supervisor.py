@@ -18,7 +18,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from types import FrameType
+from typing import IO
 
 from deployments.local import found
 from deployments.local.processes import MARK, adopt_orphans, die_with_parent, marked, reap, sweep
@@ -137,7 +138,7 @@ class Supervisor:
             self.stopping = True
         reap(self.pids())
 
-    def stop(self, signum: int, frame: Any) -> None:
+    def stop(self, signum: int, frame: FrameType | None) -> None:
         """Signal handler: leave the loop; the work is done outside the handler."""
         self.stopping = True
 
@@ -178,7 +179,7 @@ def free_port(wanted: int) -> int:
     raise RuntimeError("the kernel has no free port on 127.0.0.1")
 
 
-def tell(event: str, **details: Any) -> None:
+def tell(event: str, **details: object) -> None:
     """One JSON line to the starter, if it still listens."""
     try:
         print(json.dumps({"event": event, **details}), flush=True)
