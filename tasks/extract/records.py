@@ -15,8 +15,10 @@ _WHOLE = 2**53
 def frame(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Records as a frame: one column per key that occurs, in order of appearance, null where a record lacks it."""
     names = dict.fromkeys(name for record in records for name in record)
+    if not names:  # a frame without columns has no rows
+        return pl.DataFrame({"value": [as_text(record) for record in records]}) if records else pl.DataFrame()
     columns = {name: column([record.get(name) for record in records]) for name in names}
-    return pl.DataFrame({name: values.alias(name) for name, values in columns.items()}, height=len(records))
+    return pl.DataFrame({name: values.alias(name) for name, values in columns.items()})
 
 
 def column(values: list[Any]) -> pl.Series:
