@@ -37,7 +37,7 @@ def explained(error: Exception, where: str, password: str) -> MillraceError:
     ----------
     where: host and database, for people. password: what must not be shown, whatever the driver wrote.
     """
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).removesuffix(" Is the server running on that host and accepting TCP/IP connections?")
     if password:
         said = said.replace(password, "***")
     low = said.lower()

@@ -7,9 +7,13 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from blocks.errors import Misconfigured, Transient
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+    from prefect.client.schemas.objects import BlockDocument
 
 CLASSES = {
     "postgres-warehouse": ("blocks.postgres_warehouse", "PostgresWarehouse"),
@@ -39,7 +43,7 @@ def prefect_api() -> str | None:
     return str(url) if url else None
 
 
-def find_saved(slug: str, name: str, *, required: bool) -> Any:
+def find_saved(slug: str, name: str, *, required: bool) -> Block | None:
     """The saved block of a type and name, or None when it is absent and not required.
 
     Raises
@@ -74,10 +78,11 @@ def find_saved(slug: str, name: str, *, required: bool) -> Any:
             value=url,
         ) from None
     module, cls = CLASSES[slug]
-    return getattr(importlib.import_module(module), cls)._from_block_document(document)
+    block: Block = getattr(importlib.import_module(module), cls)._from_block_document(document)
+    return block
 
 
-def _is(document: Any, slug: str) -> bool:
+def _is(document: BlockDocument, slug: str) -> bool:
     return bool(document.block_type and document.block_type.slug == slug)
 
 

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     batch_rows: int = Field(default=250_000, gt=0, description="Rows per batch; memory follows it.")
     ahead: int = Field(default=2, ge=0, description="Batches that extraction may land ahead of loading.")
     loaders: int = Field(default=2, gt=0, description="Batches of one run that are loaded side by side.")
+    lock_wait: float = Field(default=60, ge=0, description="Seconds a run waits for another run of the same pipeline before it gives up.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe message to log.")
     embedded_idle: float = Field(default=120, ge=0, description="Seconds without use after which the embedded PostgreSQL stops; 0: never.")
     embedded_durable: bool = Field(default=True, description="False lets the embedded PostgreSQL forget commits in a power cut: for tests.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -16,6 +16,8 @@ from blocks.errors import Misconfigured
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
+
+    from blocks.postgres_warehouse import PostgresWarehouse
 
 DEFAULT = "warehouse"
 """Name of the warehouse that pipelines load into when they name none."""
@@ -55,7 +57,7 @@ class Warehouse:
         return cls.of(name, **parts)
 
     @classmethod
-    def of(cls, name: str, **parts: Any) -> Warehouse:
+    def of(cls, name: str, **parts: object) -> Warehouse:
         """The warehouse with these libpq parameters (host, port, dbname, user, password, sslmode …); empty ones are left out."""
         given = {key: str(value) for key, value in parts.items() if value not in (None, "")}
         user, password = (quote(given.pop(part, ""), safe="") for part in ("user", "password"))
@@ -132,7 +134,7 @@ def find_warehouse(name: str | None = None) -> Warehouse:
     if prefect_api():
         saved = find_saved("postgres-warehouse", wanted, required=name is not None and wanted != DEFAULT)
         if saved is not None:
-            return saved.warehouse(wanted)  # type: ignore[no-any-return]  # the slug names the class
+            return cast("PostgresWarehouse", saved).warehouse(wanted)
     if wanted != DEFAULT:
         raise Misconfigured(
             f"There is no warehouse `{wanted}`",

@@ -1,9 +1,11 @@
-"""Fixtures for every test: an own PostgreSQL per worker process, an own database per test, a clean environment."""
+"""Fixtures for every test: an own PostgreSQL and Prefect API per worker process, an own database per test, a clean environment."""
 
 from __future__ import annotations
 
+import contextvars
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,28 @@ from blocks.warehouse import Warehouse
 
 IDLE = 10.0
 """Seconds after which the test server ends by itself when pytest was killed."""
+
+
+def pytest_configure() -> None:
+    """Forget the developer's settings before anything can read them, and Prefect's profile with them."""
+    for name in list(os.environ):
+        if name.startswith(("MILLRACE_", "PREFECT_", "PG")):
+            del os.environ[name]
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+def pytest_unconfigure() -> None:
+    """Leave no Prefect folder behind."""
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test keeps goes to its own folder."""
+    monkeypatch.setenv("MILLRACE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("MILLRACE_EMBEDDED_DURABLE", "false")
+    monkeypatch.setenv("MILLRACE_EMBEDDED_IDLE", str(IDLE))
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +66,24 @@ def as_warehouse(server: Server, name: str = "warehouse") -> Warehouse:
     return Warehouse.of(name, **parts, password=server.password.get_secret_value())
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the developer's shell or Prefect profile is seen, and state goes to the test's own folder."""
-    for name in list(os.environ):
-        if name.startswith(("MILLRACE_", "PREFECT_", "PG")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MILLRACE_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[str]:
+    """The URL of a Prefect API of this worker's own, which no test sees that does not ask for it."""
+    from prefect.settings import get_current_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    apart = contextvars.copy_context()  # the harness leaves its settings in the context that it is entered in
+    harness = prefect_test_harness(server_startup_timeout=120)
+    apart.run(harness.__enter__)
+    yield str(apart.run(get_current_settings).api.url)
+    apart.run(harness.__exit__, None, None, None)
+
+
+@pytest.fixture
+def prefect_api(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """This test's flows, blocks and child processes use the worker's Prefect API."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield prefect_server

@@ -20,7 +20,7 @@ from blocks.errors import Misconfigured, Transient
 USER = "millrace"
 DATABASE = "warehouse"
 LOG_BYTES = 20_000_000
-FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 
 
 def create(files: Files, *, durable: bool) -> None:
