@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 import psycopg
 from psycopg import sql
 
-from blocks.warehouse import Warehouse
 from tasks.contract import Reference
 from tasks.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from blocks.warehouse import Warehouse
 
 WHOLE_COLUMN_ROWS = 2_000_000
 """Referenced tables up to about this many rows are fetched once per run; larger ones are asked per batch."""

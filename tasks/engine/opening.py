@@ -1,0 +1,157 @@
+"""Opening a run: settings checked, lock taken, ledger and target ready, an interrupted run picked up where it was."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from subprocess import run as run_command
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from blocks.settings import settings as read_settings
+from blocks.warehouse import find_warehouse
+from tasks.engine.session import Parameters, Session
+from tasks.errors import Misconfigured
+from tasks.landing import Landing
+from tasks.ledger import runs
+from tasks.ledger.lineage import ensure_lineage_view
+from tasks.ledger.lock import Lock
+from tasks.ledger.registry import contract_version
+from tasks.ledger.runs import Kind
+from tasks.ledger.schema import ensure_ledger
+from tasks.load.destination import Target
+from tasks.pipeline import Pipeline
+
+
+def open_session(
+    pipeline: Pipeline,
+    parameters: Parameters,
+    *,
+    flow_run_id: str | None = None,
+    log: logging.Logger | logging.LoggerAdapter[Any],
+    progress: Callable[[Session], None] = lambda session: None,
+) -> Session:
+    """Make a run ready to walk, or raise before anything was read or written.
+
+    Raises
+    ------
+    Misconfigured: parameters, blocks, contract and table do not fit together.
+    Transient: the warehouse does not answer, or another run holds the pipeline's lock.
+    """
+    kind = kind_of(pipeline, parameters)
+    settings = read_settings()
+    warehouse = find_warehouse(pipeline.warehouse)
+    ensure_ledger(warehouse)
+    lock = Lock(warehouse, pipeline.name)
+    lock.acquire(settings.lock_wait, log.info)
+    try:
+        with warehouse.connect() as conn:
+            runs.bury(conn, pipeline.name)
+            conn.commit()
+            run = _run(conn, pipeline, kind, parameters, flow_run_id)
+            staged = kind == "full_refresh"
+            target = Target(pipeline.destination.table, pipeline.terms.columns, pipeline.name, run.id, staged=staged)
+            if staged and not run.continued:
+                pipeline.destination.discard(conn, target)
+            pipeline.destination.prepare(conn, target)
+            ensure_lineage_view(conn, pipeline)
+            version = contract_version(conn, pipeline.name, pipeline.terms)
+            adopted = runs.pending(conn, run.id)
+            conn.commit()
+    except BaseException:
+        lock.release()
+        raise
+    session = Session(
+        pipeline=pipeline,
+        parameters=parameters,
+        kind=kind,
+        run=run,
+        target=target,
+        contract_version=version,
+        adopted=adopted,
+        warehouse=warehouse,
+        landing=Landing(Path(settings.landing)),
+        settings=settings,
+        lock=lock,
+        log=log,
+        progress=progress,
+    )
+    begun = f"attempt {run.attempt}, going on with {len(adopted)} landed batches" if run.continued else f"cursor {run.cursor_from.cursor}"
+    log.info("%s opened: kind=%s source=%s table=%s %s", session.where, kind, pipeline.source.describe(), target.table, begun)
+    return session
+
+
+def kind_of(pipeline: Pipeline, parameters: Parameters) -> Kind:
+    """What sort of run the parameters ask for; raises Misconfigured where they contradict each other or the pipeline."""
+    staged = parameters.full_refresh or pipeline.destination.always_staged
+    if staged and parameters.limit:
+        raise _contradiction(pipeline, "limit", "would swap in a part of the table", "Use `millrace preview` or dry_run to look at a few rows")
+    if parameters.interval and staged:
+        raise _contradiction(pipeline, "start_date", "would replace the table with one window of it", "Leave the dates out, or use Upsert")
+    if parameters.interval and getattr(pipeline.source, "since", None) is None:
+        raise _contradiction(pipeline, "start_date", "needs a source with since=, by which rows have dates", "Leave the dates out, or add since=")
+    if parameters.start_date and parameters.end_date and parameters.start_date >= parameters.end_date:
+        raise _contradiction(pipeline, "end_date", "is not after start_date", "Give a window that is not empty; its end is not included")
+    if staged:
+        return "full_refresh"
+    if parameters.interval:
+        return "interval"
+    return "limited" if parameters.limit else "incremental"
+
+
+def _contradiction(pipeline: Pipeline, setting: str, what: str, do: str) -> Misconfigured:
+    return Misconfigured(f"The parameter {setting} {what}", do=do, pipeline=pipeline.name, setting=setting)
+
+
+def _run(conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, flow_run_id: str | None) -> runs.Run:
+    """A new run, or the interrupted one that has the same task."""
+    facts = {
+        "source": pipeline.source.describe(),
+        "destination": f"{type(pipeline.destination).__name__} {pipeline.destination.table}",
+        "versions": versions(pipeline),
+        "rows_before": _rows(conn, pipeline.destination.table) if kind == "full_refresh" else None,
+        "flow_run_id": flow_run_id,
+    }
+    asked = parameters.to_json()
+    found = runs.interrupted(conn, pipeline.name, kind, asked)
+    if found is not None:
+        return runs.resume(conn, found, facts)
+    superseded: dict[Kind, tuple[Kind, ...]] = {"full_refresh": ("full_refresh", "incremental"), "limited": ("limited",)}
+    for kind_before in superseded.get(kind, ()):
+        runs.abandon(conn, pipeline.name, kind_before)
+    return runs.start(conn, pipeline.name, kind, asked, facts)
+
+
+def _rows(conn: psycopg.Connection, table: str) -> int | None:
+    """Rows in the target, None where it does not exist."""
+    schema, _, name = table.partition(".")
+    row = conn.execute("SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s", (schema, name)).fetchone()
+    if row is None:
+        return None
+    counted = conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name))).fetchone()
+    return counted[0] if counted else None
+
+
+def versions(pipeline: Pipeline) -> dict[str, str | None]:
+    """What made the rows: contract, pipeline code, commit, and the libraries that matter."""
+    return {
+        "contract": pipeline.terms.digest,
+        "pipeline": pipeline.version,
+        "commit": _commit(),
+        **{name: importlib.metadata.version(name) for name in ("millrace", "polars", "pandera", "prefect")},
+    }
+
+
+@cache
+def _commit() -> str | None:
+    """The checkout's commit, where there is one and git knows it."""
+    try:
+        answer = run_command(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, cwd=Path(__file__).parent)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

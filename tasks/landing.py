@@ -1,0 +1,96 @@
+"""The landing: every batch as one immutable Parquet file, the raw copy of what the source gave."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tasks.errors import BadData, Misconfigured
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True)
+class LandedFile:
+    """A file in the landing: its path below the landing's root, its size in bytes and its SHA-256 in hex."""
+
+    uri: str
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """A landing in a local folder.
+
+    Parameters
+    ----------
+    root: folder; files lie in it as `pipeline/run/seq.parquet`.
+    """
+
+    root: Path
+
+    def write(self, frame: pl.DataFrame, pipeline: str, run: int, seq: int) -> LandedFile:
+        """Write one batch so that it is there whole or not at all, also after a power cut.
+
+        Raises Misconfigured when the disk is full or the folder cannot be written; nothing is left behind then.
+        """
+        uri = f"{pipeline}/{run}/{seq:06d}.parquet"
+        path = self.root / uri
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(partial, compression="lz4", statistics=False)
+            digest = _sync_and_digest(partial)
+            partial.replace(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise self._refused(error, path, pipeline) from error
+        return LandedFile(uri, path.stat().st_size, digest)
+
+    def read(self, uri: str, digest: str | None = None) -> pl.DataFrame:
+        """Read a batch back; with `digest`, only if the file still is what was registered.
+
+        Raises BadData when the file is gone, changed or unreadable.
+        """
+        path = self.root / uri
+        try:
+            if digest is not None and _digest(path) != digest:
+                raise BadData("A landed file is not what was landed: its SHA-256 differs", do=_RESTORE, setting="landing", value=str(path))
+            return pl.read_parquet(path, glob=False)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise BadData(f"A landed file cannot be read: {error}", do=_RESTORE, setting="landing", value=str(path)) from error
+
+    def _refused(self, error: OSError, path: Path, pipeline: str) -> Misconfigured:
+        full = error.errno in FULL or "No space left" in str(error)
+        what = "The disk that holds the landing is full" if full else f"The landing cannot be written: {error.strerror or error}"
+        do = "Free space there or set MILLRACE_LANDING to a larger disk" if full else "Give this user the right to write there, or set MILLRACE_LANDING"
+        return Misconfigured(what, do=f"{do}, then run again: the run goes on behind the last landed batch", pipeline=pipeline, setting="landing", value=str(path))
+
+
+_RESTORE = "Restore the file from a backup, or run the pipeline with full_refresh to read the source again"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_and_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return _digest(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,224 @@
+"""Runs in the ledger: opened, continued after an interruption, and closed with their sums checked."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from tasks.batch import Batch, Counts, Position
+
+Kind = Literal["incremental", "interval", "full_refresh", "limited"]
+COUNTS = tuple(Counts().to_json())
+STALE_AFTER_HOURS = 6
+"""An interrupted full refresh older than this starts over: half of it would show another day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the ledger has it when an attempt begins.
+
+    Parameters
+    ----------
+    id, attempt: which, and the how manieth try; the attempt's number also fences off a dead one that wakes up.
+    cursor_from: where the run began. resume: where this attempt goes on; equals `cursor_from` at first.
+    read_to: where the source ended, when an earlier attempt had read all of it; then only loading is left.
+    rows_before: rows in the target when the run began, for the safety of a swap.
+    continued: an earlier attempt of this run was interrupted.
+    seq: number of the next batch to land.
+    """
+
+    id: int
+    attempt: int
+    kind: Kind
+    cursor_from: Position
+    resume: Position
+    read_to: Position | None
+    rows_before: int | None
+    continued: bool
+    seq: int
+
+
+def checkpoint(conn: psycopg.Connection, pipeline: str) -> Position:
+    """Where the last complete read of a pipeline ended; the very beginning for a new one."""
+    row = conn.execute("SELECT position FROM ledger.checkpoint WHERE pipeline = %s AND partition = ''", (pipeline,)).fetchone()
+    return Position.from_json(row[0] if row else None)
+
+
+def seen_items(conn: psycopg.Connection, pipeline: str) -> dict[str, str]:
+    """URI → digest of the objects that were loaded."""
+    return dict(conn.execute("SELECT uri, digest FROM ledger.item WHERE pipeline = %s", (pipeline,)).fetchall())
+
+
+def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> Run:
+    """Begin a new run. `facts`: source, destination, versions, rows_before, flow_run_id."""
+    begin = Position(cursor=checkpoint(conn, pipeline).cursor)
+    row = conn.execute(
+        """INSERT INTO ledger.run (pipeline, kind, parameters, source, destination, cursor_from, versions, rows_before, flow_run_id)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+        (
+            pipeline,
+            kind,
+            Jsonb(dict(parameters)),
+            facts["source"],
+            facts["destination"],
+            Jsonb(begin.to_json()),
+            Jsonb(facts["versions"]),
+            facts["rows_before"],
+            facts["flow_run_id"],
+        ),
+    ).fetchone()
+    assert row is not None  # noqa: S101 (INSERT … RETURNING always answers)
+    _attempt(conn, row[0], 1, facts["flow_run_id"])
+    return Run(row[0], 1, kind, begin, begin, None, facts["rows_before"], continued=False, seq=0)
+
+
+def bury(conn: psycopg.Connection, pipeline: str) -> None:
+    """Mark what still calls itself running as crashed: whoever holds the pipeline's lock knows that it is dead."""
+    conn.execute(
+        """UPDATE ledger.attempt a SET outcome = 'crashed', ended_at = now() FROM ledger.run r
+           WHERE r.id = a.run_id AND r.pipeline = %s AND a.outcome = 'running'""",
+        (pipeline,),
+    )
+    conn.execute("UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %s AND state = 'running'", (pipeline,))
+
+
+def interrupted(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any]) -> int | None:
+    """The newest run that ended without completing and that a new run with these parameters should continue.
+
+    Only the newest run of its kind counts, so that what was superseded is not brought back; a full refresh is continued only
+    while nothing else has written since and its first half is not stale.
+    """
+    if kind == "limited":
+        return None
+    row = conn.execute(
+        """SELECT id, state, started_at > now() - %s * interval '1 hour' AS fresh,
+                  id = (SELECT max(id) FROM ledger.run WHERE pipeline = %s AND kind <> 'limited') AS newest
+           FROM ledger.run WHERE pipeline = %s AND kind = %s AND (kind = 'incremental' OR parameters = %s) ORDER BY id DESC LIMIT 1""",
+        (STALE_AFTER_HOURS, pipeline, pipeline, kind, Jsonb(dict(parameters))),
+    ).fetchone()
+    if row is None or row[1] not in ("failed", "crashed"):
+        return None
+    return row[0] if kind != "full_refresh" or (row[2] and row[3]) else None
+
+
+def resume(conn: psycopg.Connection, run_id: int, facts: Mapping[str, Any]) -> Run:
+    """Begin another attempt of an interrupted run, behind its last landed batch.
+
+    When the attempt before landed nothing although it had a place to resume from, that place may have expired
+    (a page token): the read then starts over from where the run began, and known rows come out as unchanged.
+    """
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(
+            """UPDATE ledger.run SET state = 'running', attempts = attempts + 1, ended_at = NULL, failure = NULL, versions = %s, flow_run_id = %s
+               WHERE id = %s RETURNING *""",
+            (Jsonb(facts["versions"]), facts["flow_run_id"], run_id),
+        ).fetchone()
+        last = cursor.execute("SELECT seq, position FROM ledger.batch WHERE run_id = %s ORDER BY seq DESC LIMIT 1", (run_id,)).fetchone()
+        before = cursor.execute("SELECT batches_landed, error FROM ledger.attempt WHERE run_id = %s ORDER BY number DESC LIMIT 1", (run_id,)).fetchone()
+    assert row is not None  # noqa: S101 (the id comes from `interrupted`)
+    _attempt(conn, run_id, row["attempts"], facts["flow_run_id"])
+    begin = Position.from_json(row["cursor_from"])
+    stuck = row["attempts"] > 2 and before is not None and before["batches_landed"] == 0 and before["error"] is not None
+    position = Position.from_json(last["position"]) if last and not stuck else begin
+    read_to = Position.from_json(row["read_to"]) if row["read_to"] else None
+    place = position if position.resume else begin
+    return Run(
+        run_id, row["attempts"], row["kind"], begin, place, read_to, row["rows_before"], continued=True, seq=last["seq"] + 1 if last else 0
+    )
+
+
+def pending(conn: psycopg.Connection, run_id: int) -> list[Batch]:
+    """Batches that were landed and not yet loaded, in order."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute("SELECT * FROM ledger.batch WHERE run_id = %s AND state = 'landed' ORDER BY seq", (run_id,)).fetchall()
+    return [
+        Batch(r["id"], run_id, r["pipeline"], r["seq"], r["uri"], r["landed"], r["bytes"], r["digest"], Position.from_json(r["position"]), adopted=True)
+        for r in rows
+    ]
+
+
+def complete(conn: psycopg.Connection, run: Run, end: Position, totals: Counts, seconds: Mapping[str, float], alerts: list[str]) -> None:
+    """End a run; the table's own constraint refuses sums that do not balance (L1), so none can be recorded as completed."""
+    assignments = ", ".join(f"{name} = %({name})s" for name in COUNTS)
+    conn.execute(
+        f"""UPDATE ledger.run SET state = 'completed', ended_at = now(), cursor_to = %(to)s, alerts = %(alerts)s, {assignments},
+               seconds = %(seconds)s,
+               bytes = coalesce((SELECT sum(bytes) FROM ledger.batch WHERE run_id = %(id)s), 0),
+               digest = (SELECT encode(sha256(string_agg(digest, '' ORDER BY seq)::bytea), 'hex') FROM ledger.batch WHERE run_id = %(id)s)
+            WHERE id = %(id)s""",  # noqa: S608 (column names are our own constants)
+        {"id": run.id, "to": Jsonb(end.to_json()), "alerts": Jsonb(alerts), "seconds": Jsonb(dict(seconds)), **totals.to_json()},
+    )
+    _end_attempt(conn, run, "completed", None)
+
+
+def total(conn: psycopg.Connection, run_id: int) -> Counts:
+    """Sum of the counts of a run's loaded batches; landed counts every batch that is not discarded."""
+    sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTS)
+    row = conn.execute(f"SELECT {sums} FROM ledger.batch WHERE run_id = %s AND state <> 'discarded'", (run_id,)).fetchone()  # noqa: S608
+    return Counts(*(row or ()))
+
+
+def move_checkpoint(conn: psycopg.Connection, pipeline: str, run_id: int, position: Position) -> None:
+    """Set where the next read begins."""
+    conn.execute(
+        """INSERT INTO ledger.checkpoint (pipeline, position, run_id) VALUES (%s, %s, %s)
+           ON CONFLICT (pipeline, partition) DO UPDATE SET position = EXCLUDED.position, run_id = EXCLUDED.run_id, updated_at = now()""",
+        (pipeline, Jsonb(position.to_json()), run_id),
+    )
+
+
+def read_complete(conn: psycopg.Connection, run_id: int, end: Position) -> None:
+    """Note that the source was read to its end; another attempt then only loads."""
+    conn.execute("UPDATE ledger.run SET read_to = %s WHERE id = %s", (Jsonb(end.to_json()), run_id))
+
+
+def remember_items(conn: psycopg.Connection, pipeline: str, run_id: int, items: Mapping[str, str]) -> None:
+    """Note objects as loaded, so that only changed ones are read again."""
+    if items:
+        conn.cursor().executemany(
+            """INSERT INTO ledger.item (pipeline, uri, digest, run_id) VALUES (%s, %s, %s, %s)
+               ON CONFLICT (pipeline, uri) DO UPDATE SET digest = EXCLUDED.digest, run_id = EXCLUDED.run_id, loaded_at = now()""",
+            [(pipeline, uri, digest, run_id) for uri, digest in items.items()],
+        )
+
+
+def fail(conn: psycopg.Connection, run: Run, failure: Mapping[str, Any], seconds: Mapping[str, float]) -> Counts:
+    """End a run as failed; what was loaded stays loaded and accounted for."""
+    totals = total(conn, run.id)
+    assignments = ", ".join(f"{name} = %({name})s" for name in COUNTS)
+    conn.execute(
+        f"UPDATE ledger.run SET state = 'failed', ended_at = now(), failure = %(failure)s, seconds = %(seconds)s, {assignments} WHERE id = %(id)s",  # noqa: S608
+        {"id": run.id, "failure": Jsonb(dict(failure)), "seconds": Jsonb(dict(seconds)), **totals.to_json()},
+    )
+    _end_attempt(conn, run, "failed", str(failure.get("message")))
+    return totals
+
+
+def abandon(conn: psycopg.Connection, pipeline: str, kind: Kind) -> None:
+    """Give up interrupted runs of a kind that a new run supersedes; their batches are kept in the landing, marked as discarded."""
+    rows = conn.execute(
+        "UPDATE ledger.run SET state = 'abandoned', ended_at = now() WHERE pipeline = %s AND kind = %s AND state IN ('failed', 'crashed') RETURNING id",
+        (pipeline, kind),
+    ).fetchall()
+    for (run_id,) in rows:
+        conn.execute("UPDATE ledger.batch SET state = 'discarded' WHERE run_id = %s AND state = 'landed'", (run_id,))
+
+
+def _attempt(conn: psycopg.Connection, run_id: int, number: int, flow_run_id: str | None) -> None:
+    conn.execute(
+        "INSERT INTO ledger.attempt (run_id, number, flow_run_id, host, pid) VALUES (%s, %s, %s, %s, %s)",
+        (run_id, number, flow_run_id, socket.gethostname(), os.getpid()),
+    )
+
+
+def _end_attempt(conn: psycopg.Connection, run: Run, outcome: str, error: str | None) -> None:
+    conn.execute(
+        "UPDATE ledger.attempt SET ended_at = now(), outcome = %s, error = %s WHERE run_id = %s AND number = %s", (outcome, error, run.id, run.attempt)
+    )
