@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from blocks.embedded import Server, create_database, drop_database
 from blocks.warehouse import Warehouse
 from tasks.batch import Counts
 from tasks.errors import BadData, Misconfigured
@@ -21,6 +23,7 @@ from tasks.load.destination import Column, Destination, Target
 from tasks.load.replace import Replace
 from tasks.load.tables import Table
 from tasks.load.upsert import Upsert
+from tests.conftest import as_warehouse
 
 COLUMNS = [
     Column("id", pl.Int64(), False, "Number of the order."),
@@ -93,10 +96,20 @@ def frame(*rows: tuple[int, str | None, int | None]) -> pl.DataFrame:
     return there.with_columns(changed, _row=pl.int_range(pl.len(), dtype=pl.UInt32))
 
 
+@pytest.fixture(scope="module")
+def shared(postgres: Server) -> Iterator[Warehouse]:
+    """One database for the whole suite: making one takes longer than most of these tests."""
+    server = create_database(postgres, f"loaders_{uuid.uuid4().hex}")
+    yield as_warehouse(server)
+    drop_database(server)
+
+
 @pytest.fixture(params=CASES)
-def loader(request: pytest.FixtureRequest, warehouse: Warehouse) -> Iterator[Loader]:
-    with warehouse.connect() as conn:
-        yield Loader(CASES[request.param], warehouse, conn)
+def loader(request: pytest.FixtureRequest, shared: Warehouse) -> Iterator[Loader]:
+    with shared.connect() as conn:
+        yield Loader(CASES[request.param], shared, conn)
+        conn.rollback()
+        conn.execute("DROP SCHEMA IF EXISTS raw CASCADE")
 
 
 @pytest.fixture
@@ -257,26 +270,27 @@ def test_wrong_type_is_refused_before_it_is_written(loader: Loader) -> None:
 HOSTILE = ['say "hi"', "semi;colon -- drop", "{brace}%s%%", "ünïcödé 🚲", "with space", "SELECT", "Dot.ted", "tab\there", "back\\slash", "it's"]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("case", ["upsert newest", "upsert staged", "append", "replace", "replace without key"])
-def test_hostile_names_are_only_names(case: str, name: str, warehouse: Warehouse) -> None:
-    destination: Destination = {
-        "upsert newest": Upsert(f"sch {name[:9]}.{name}", key=(name,), newest="age" + name),
-        "upsert staged": Upsert(f"raw.{name}", key=(name,)),
-        "append": Append(f"raw.{name}"),
-        "replace": Replace(f"raw.{name}", key=(name,)),
-        "replace without key": Replace(f"raw.{name}"),
-    }[case] if "." not in name[:9] else Append(f"raw.{name}")
-    columns = [Column(name, pl.String(), False, name), Column("age" + name, pl.Int64(), True)]
-    target = Target(destination.table, columns, "hostile", 1, staged="staged" in case or destination.always_staged)
+@pytest.mark.parametrize("case", ["upsert", "upsert staged", "append", "replace", "replace without key"])
+def test_hostile_names_are_only_names(case: str, warehouse: Warehouse) -> None:
     with warehouse.connect() as conn:
-        for age in (1, 2):
-            destination.prepare(conn, target)
-            rows = pl.DataFrame({name: ["a", "b"], "age" + name: [age, age], "_row": [0, 1]}, schema_overrides={"_row": pl.UInt32})
-            destination.load(conn, target, rows, age)
-            destination.finish(conn, target, None)
-        found = conn.execute(sql.SQL("SELECT * FROM {}").format(Table.named(destination.table).sql)).fetchall()
-    assert {row[:2] for row in found} >= {("a", 2), ("b", 2)}
+        for name in HOSTILE:
+            table = f"sch {name}.{name}" if "." not in name else f"raw.{name}"
+            destination: Destination = {
+                "upsert": Upsert(table, key=(name,), newest="age" + name),
+                "upsert staged": Upsert(table, key=(name,)),
+                "append": Append(table),
+                "replace": Replace(table, key=(name,)),
+                "replace without key": Replace(table),
+            }[case]
+            columns = [Column(name, pl.String(), False, name), Column("age" + name, pl.Int64(), True)]
+            target = Target(table, columns, "hostile", 1, staged="staged" in case or destination.always_staged)
+            for age in (1, 2):
+                destination.prepare(conn, target)
+                rows = pl.DataFrame({name: ["a", "b"], "age" + name: [age, age], "_row": [0, 1]}, schema_overrides={"_row": pl.UInt32})
+                destination.load(conn, target, rows, age)
+                destination.finish(conn, target, None)
+            found = conn.execute(sql.SQL("SELECT * FROM {}").format(Table.named(table).sql)).fetchall()
+            assert {row[:2] for row in found} >= {("a", 2), ("b", 2)}, name
 
 
 @pytest.mark.parametrize("table", ["orders", "raw.", ".orders", "raw." + "x" * 64, "raw.a\0b", "raw." + "ü" * 32])
