@@ -44,6 +44,11 @@ class Interval:
     start: datetime | None = None
     end: datetime | None = None
 
+    @property
+    def name(self) -> str:
+        """How the ledger names the partition that a backfill of this window writes."""
+        return f"{self.start.isoformat() if self.start else ''}/{self.end.isoformat() if self.end else ''}"
+
     def __bool__(self) -> bool:
         return self.start is not None or self.end is not None
 

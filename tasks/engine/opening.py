@@ -47,14 +47,15 @@ def open_session(
     settings = read_settings()
     warehouse = find_warehouse(pipeline.warehouse)
     ensure_ledger(warehouse)
-    lock = Lock(warehouse, pipeline.name)
+    staged, partition = kind == "full_refresh", parameters.interval.name if kind == "interval" else ""
+    lock = Lock(warehouse, pipeline.name, partition, whole_table=staged)
     lock.acquire(settings.lock_wait, log.info)
     try:
         with warehouse.connect() as conn:
-            runs.bury(conn, pipeline.name)
+            runs.bury(conn, pipeline.name, partition, whole_table=staged)
             conn.commit()
-            run = _run(conn, pipeline, kind, parameters, flow_run_id)
-            staged = kind == "full_refresh"
+            conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (pipeline.name,))
+            run = _run(conn, pipeline, kind, parameters, partition, flow_run_id)
             target = Target(pipeline.destination.table, pipeline.terms.columns, pipeline.name, run.id, staged=staged)
             if staged and not run.continued:
                 pipeline.destination.discard(conn, target)
@@ -108,9 +109,10 @@ def _contradiction(pipeline: Pipeline, setting: str, what: str, do: str) -> Misc
     return Misconfigured(f"The parameter {setting} {what}", do=do, pipeline=pipeline.name, setting=setting)
 
 
-def _run(conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, flow_run_id: str | None) -> runs.Run:
+def _run(conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, partition: str, flow_run_id: str | None) -> runs.Run:
     """A new run, or the interrupted one that has the same task."""
     facts = {
+        "partition": partition,
         "source": pipeline.source.describe(),
         "destination": f"{type(pipeline.destination).__name__} {pipeline.destination.table}",
         "versions": versions(pipeline),

@@ -1,9 +1,14 @@
-"""One writer per pipeline and partition: an advisory lock of the ledger's database, tied to the session that holds it."""
+"""One writer per pipeline and partition: advisory locks of the ledger's database, tied to the session that holds them.
+
+A run takes its partition for itself and the table together with the pipeline's other partitions; a run that swaps the
+table takes the table for itself.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import LiteralString
 
 import psycopg
 
@@ -17,12 +22,13 @@ class Lock:
     Parameters
     ----------
     warehouse: whose ledger.
-    pipeline, partition: what is locked; different ones never wait for each other.
+    pipeline, partition: what is locked; different ones never wait for each other. A backfill window is a partition.
+    whole_table: no other partition of the pipeline may be written meanwhile.
     """
 
-    def __init__(self, warehouse: Warehouse, pipeline: str, partition: str = "") -> None:
-        self._warehouse, self._pipeline = warehouse, pipeline
-        self._name = f"millrace:{pipeline}:{partition}"
+    def __init__(self, warehouse: Warehouse, pipeline: str, partition: str = "", *, whole_table: bool = False) -> None:
+        self._warehouse, self._pipeline, self._whole_table = warehouse, pipeline, whole_table
+        self._table, self._partition = f"millrace:{pipeline}", f"millrace:{pipeline}:{partition}"
         self._conn: psycopg.Connection | None = None
 
     def acquire(self, wait: float, say: Callable[[str], None]) -> None:
@@ -33,7 +39,7 @@ class Lock:
         conn = self._warehouse.connect(autocommit=True, application_name=f"millrace lock {self._pipeline}"[:63])
         deadline = time.monotonic() + wait
         told = False
-        while not _try(conn, self._name):
+        while not self._try(conn):
             if time.monotonic() >= deadline:
                 holder = self._holder(conn)
                 conn.close()
@@ -65,7 +71,17 @@ class Lock:
         flow = f", flow run {row[1]}" if row[1] else ""
         return f"run {row[0]}{flow}, on {row[2]} process {row[3]}, since {row[4]:%Y-%m-%d %H:%M:%S} UTC"
 
+    def _try(self, conn: psycopg.Connection) -> bool:
+        table = "pg_try_advisory_lock" if self._whole_table else "pg_try_advisory_lock_shared"
+        if not _answer(conn, f"SELECT {table}(hashtextextended(%s, 0))", self._table):
+            return False
+        if _answer(conn, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", self._partition):
+            return True
+        unlock = "pg_advisory_unlock" if self._whole_table else "pg_advisory_unlock_shared"
+        _answer(conn, f"SELECT {unlock}(hashtextextended(%s, 0))", self._table)
+        return False
 
-def _try(conn: psycopg.Connection, name: str) -> bool:
-    row = conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
+
+def _answer(conn: psycopg.Connection, query: LiteralString, name: str) -> bool:
+    row = conn.execute(query, (name,)).fetchone()
     return bool(row and row[0])

@@ -57,13 +57,14 @@ def seen_items(conn: psycopg.Connection, pipeline: str) -> dict[str, str]:
 
 
 def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> Run:
-    """Begin a new run. `facts`: source, destination, versions, rows_before, flow_run_id."""
+    """Begin a new run. `facts`: partition, source, destination, versions, rows_before, flow_run_id."""
     begin = Position(cursor=checkpoint(conn, pipeline).cursor)
     row = conn.execute(
-        """INSERT INTO ledger.run (pipeline, kind, parameters, source, destination, cursor_from, versions, rows_before, flow_run_id)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
+        """INSERT INTO ledger.run (pipeline, partition, kind, parameters, source, destination, cursor_from, versions, rows_before, flow_run_id)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
         (
             pipeline,
+            facts["partition"],
             kind,
             Jsonb(dict(parameters)),
             facts["source"],
@@ -79,14 +80,17 @@ def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mappi
     return Run(row[0], 1, kind, begin, begin, None, facts["rows_before"], continued=False, seq=0)
 
 
-def bury(conn: psycopg.Connection, pipeline: str) -> None:
-    """Mark what still calls itself running as crashed: whoever holds the pipeline's lock knows that it is dead."""
+def bury(conn: psycopg.Connection, pipeline: str, partition: str, *, whole_table: bool) -> None:
+    """Mark what still calls itself running as crashed: whoever holds the lock of its partition, or of the table, knows that it is dead."""
+    where = {"pipeline": pipeline, "partition": partition, "all": whole_table}
     conn.execute(
         """UPDATE ledger.attempt a SET outcome = 'crashed', ended_at = now() FROM ledger.run r
-           WHERE r.id = a.run_id AND r.pipeline = %s AND a.outcome = 'running'""",
-        (pipeline,),
+           WHERE r.id = a.run_id AND r.pipeline = %(pipeline)s AND (%(all)s OR r.partition = %(partition)s) AND a.outcome = 'running'""",
+        where,
     )
-    conn.execute("UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %s AND state = 'running'", (pipeline,))
+    conn.execute(
+        "UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %(pipeline)s AND (%(all)s OR partition = %(partition)s) AND state = 'running'", where
+    )
 
 
 def interrupted(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any]) -> int | None:

@@ -22,6 +22,7 @@ CREATE TABLE ledger.contract (
 CREATE TABLE ledger.run (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     pipeline text NOT NULL,
+    partition text NOT NULL DEFAULT '',
     kind text NOT NULL CHECK (kind IN ('incremental', 'interval', 'full_refresh', 'limited')),
     parameters jsonb NOT NULL DEFAULT '{{}}',
     state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'completed', 'failed', 'crashed', 'abandoned')),
