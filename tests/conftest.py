@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import contextvars
+import ctypes
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from blocks.embedded import Server, create_database, drop_database, ensure, stop
@@ -67,16 +73,42 @@ def as_warehouse(server: Server, name: str = "warehouse") -> Warehouse:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """The URL of a Prefect API of this worker's own, which no test sees that does not ask for it."""
-    from prefect.settings import get_current_settings
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prefect API of this worker's own, which no test sees that does not ask for it; it ends with us, however we end."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    flags = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    database = {"PREFECT_HOME": str(home), "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db"}
+    app = ["uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", port, "--log-level", "error"]
+    log = (home / "server.log").open("wb")
+    environment = os.environ | flags | database
+    server = subprocess.Popen([sys.executable, "-m", *app], env=environment, stdout=log, stderr=log, preexec_fn=end_with_parent)  # noqa: PLW1509
+    wait_for(f"http://127.0.0.1:{port}/api/health", server, home / "server.log")
+    yield f"http://127.0.0.1:{port}/api"
+    server.kill()
+    server.wait()
+    log.close()
 
-    apart = contextvars.copy_context()  # the harness leaves its settings in the context that it is entered in
-    harness = prefect_test_harness(server_startup_timeout=120)
-    apart.run(harness.__enter__)
-    yield str(apart.run(get_current_settings).api.url)
-    apart.run(harness.__exit__, None, None, None)
+
+def end_with_parent() -> None:
+    """Have Linux kill this child when the process that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
+    """Wait until a server answers at a URL."""
+    deadline = time.monotonic() + seconds
+    while True:
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_stop_leaves_no_process(state):
 def test_full_server_is_found_and_not_started_twice(state):
     server = filled(state)
     connections = []
-    with pytest.raises(psycopg.OperationalError, match="connection slots|too many clients"):
+    with pytest.raises(psycopg.OperationalError, match=r"connection slots|too many clients"):
         connections.extend(server.connect() for _ in range(100))
     assert ensure(state, idle=30, durable=False) == server
     for connection in connections:

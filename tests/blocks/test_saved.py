@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture
-def erp() -> Iterator[None]:
-    """A saved warehouse `erp`."""
+def erp(prefect_api: str) -> Iterator[None]:
+    """A saved warehouse `erp`; saved after the API is there, since Prefect would start one of its own."""
     from blocks.postgres_warehouse import PostgresWarehouse
 
     PostgresWarehouse(host="db", user="u", password=SECRET, options={"sslrootcert": "/x"}).save("erp", overwrite=True)

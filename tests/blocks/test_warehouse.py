@@ -157,8 +157,8 @@ def test_unreachable_prefect_never_means_embedded(monkeypatch, tmp_path, where):
     if where == "environment":
         monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     else:
-        (tmp_path / "prefect").mkdir()
-        (tmp_path / "prefect" / "profiles.toml").write_text('active = "x"\n[profiles.x]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
+        monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+        (tmp_path / "profiles.toml").write_text('active = "x"\n[profiles.x]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n')
     done = subprocess.run([sys.executable, "-c", FIND], capture_output=True, text=True, check=True)
     assert "Prefect API does not answer" in done.stdout
     assert not settings().state.exists()
