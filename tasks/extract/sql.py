@@ -171,7 +171,8 @@ class _Pages:
         if not self._order:
             return rows.height - 1
         changes = rows.select(pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in self._order)).to_series()
-        return int(changes.slice(1).arg_true().max() or -1) + 1
+        found = changes.slice(1).arg_true()
+        return int(found[-1]) + 1 if len(found) else 0
 
     def _page(self, rows: pl.DataFrame, *, moved: bool) -> Page:
         from tasks.extract.keyset import stored
