@@ -267,7 +267,18 @@ def test_wrong_type_is_refused_before_it_is_written(loader: Loader) -> None:
         loader.run(TWO.with_columns(pl.col("id").cast(pl.Int32)))
 
 
-HOSTILE = ['say "hi"', "semi;colon -- drop", "{brace}%s%%", "ünïcödé 🚲", "with space", "SELECT", "Dot.ted", "tab\there", "back\\slash", "it's"]
+HOSTILE = [
+    'say "hi"',
+    "semi;colon -- drop",
+    "{brace}%s%%",
+    "ünïcödé 🚲",
+    "with space",
+    "SELECT",
+    "Dot.ted",
+    "tab\there",
+    "back\\slash",
+    "it's",
+]
 
 
 @pytest.mark.parametrize("case", ["upsert", "upsert staged", "append", "replace", "replace without key"])

@@ -26,7 +26,9 @@ WAYS: list[Way | None] = [None, "range", "keys"]
 SCHEMA = {"a": pl.Int64, "b": pl.String, "age": pl.Int64, "v": pl.Int64, "_row": pl.Int32}
 ORDERS = sql.Identifier("orders")
 
-rows = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", "x", "Y", "é"]), st.none() | st.integers(0, 3), st.integers(0, 3)), max_size=12)
+rows = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from(["", "x", "Y", "é"]), st.none() | st.integers(0, 3), st.integers(0, 3)), max_size=12
+)
 histories = st.lists(rows, max_size=5)
 
 
