@@ -34,7 +34,7 @@ class MillraceError(Exception):
         batch: int | None = None,
         row: int | None = None,
         setting: str | None = None,
-        value: Any = None,
+        value: object = None,
     ) -> None:
         super().__init__(what)
         self.what, self.do = what, do
@@ -68,7 +68,7 @@ class Transient(MillraceError):
     retry_after: seconds the other side asked us to wait, when it said so.
     """
 
-    def __init__(self, what: str, *, do: str, retry_after: float | None = None, **place: Any) -> None:
+    def __init__(self, what: str, *, do: str, retry_after: float | None = None, **place: Any) -> None:  # noqa: ANN401  # passed on
         super().__init__(what, do=do, **place)
         self.retry_after = retry_after
 
@@ -81,7 +81,7 @@ class Misconfigured(MillraceError):
     """A setting, credential, block, contract or table is wrong; a retry would fail the same way."""
 
 
-def shortened(value: Any, limit: int = 200) -> str:
+def shortened(value: object, limit: int = 200) -> str:
     """The repr of a value, cut to `limit` characters, so that one huge value cannot flood a log."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blocks.embedded.binaries import account, as_account, program
 from blocks.embedded.files import Files
-from blocks.embedded.processes import end, launch, orphans, postmaster
+from blocks.embedded.processes import end, launch, listening_port, orphans, postmaster
 from blocks.errors import Misconfigured, Transient
 
 USER = "millrace"
@@ -47,7 +47,7 @@ def create(files: Files, *, durable: bool) -> None:
 
 
 def start(files: Files, *, durable: bool, answers: Callable[[int], bool], patience: float = 60) -> int:
-    """Start the postmaster, after clearing away what a killed one left, and wait until it answers: the port.
+    """Start the postmaster, or find the one that is still starting or recovering, and wait until it answers: the port.
 
     Parameters
     ----------
@@ -57,6 +57,17 @@ def start(files: Files, *, durable: bool, answers: Callable[[int], bool], patien
     ------
     Misconfigured: it ended instead of answering. Transient: it neither answers nor ends.
     """
+    deadline = time.monotonic() + patience
+    port = listening_port(files)
+    while port and not files.is_free("alive") and time.monotonic() < deadline:
+        if answers(port):
+            return _noted(files, port)
+        time.sleep(0.03)
+    if port and postmaster(files) and not files.is_free("alive"):
+        raise Transient(
+            f"The embedded PostgreSQL does not answer within {patience:.0f} s; it may be recovering",
+            do=f"Read {files.log}, then run again.",
+        )
     alive = _take_alive(files)
     (files.data / "postmaster.pid").unlink(missing_ok=True)
     if files.log.exists() and files.log.stat().st_size > LOG_BYTES:
@@ -66,11 +77,9 @@ def start(files: Files, *, durable: bool, answers: Callable[[int], bool], patien
     flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
     command = as_account(account(files.data), [program("postgres"), "-D", str(files.data), *flags])
     launch(command, log=files.log, holding=alive)
-    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if answers(port):
-            files.port.write_text(str(port))
-            return port
+            return _noted(files, port)
         if files.is_free("alive"):
             raise Misconfigured("The embedded PostgreSQL did not start", do=f"Read {files.log}.", value=_tail(files.log))
         time.sleep(0.03)
@@ -90,6 +99,14 @@ def stop(files: Files, *, patience: float = 30) -> None:
     raise Transient(
         "The embedded PostgreSQL does not stop", do=f"Read {files.log}, and end its processes by hand.", value=postmaster(files)
     )
+
+
+def _noted(files: Files, port: int) -> int:
+    """The port, written down for who looks for the server."""
+    fresh = files.port.with_suffix(".new")
+    fresh.write_text(str(port))
+    fresh.replace(files.port)
+    return port
 
 
 def _take_alive(files: Files) -> int:

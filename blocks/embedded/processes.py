@@ -44,6 +44,13 @@ def postmaster(files: Files) -> int | None:
     return None
 
 
+def listening_port(files: Files) -> int | None:
+    """The port of this folder's live postmaster as its pid file has it, ready or not; None when there is no postmaster."""
+    with suppress(FileNotFoundError, ValueError, IndexError):
+        return int((files.data / "postmaster.pid").read_text().splitlines()[3]) if postmaster(files) else None
+    return None
+
+
 def orphans(files: Files) -> Iterator[int]:
     """Process ids of this server's backends, which carry its name in their titles; for when no postmaster is there."""
     for entry in Path("/proc").glob("[0-9]*"):

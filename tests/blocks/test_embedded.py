@@ -117,6 +117,23 @@ def test_committed_rows_survive_a_killed_postmaster(state):
     assert running(state) == server  # on the port of before
 
 
+def test_server_of_a_starter_killed_halfway_is_kept(state):
+    filled(state)
+    first = postmaster(Files(state))
+    Files(state).port.unlink()  # the last thing that a starter writes
+    assert kept(state) == 42
+    assert postmaster(Files(state)) == first
+
+
+def test_server_that_recovers_from_a_killed_backend_is_kept(state):
+    client = filled(state).connect()
+    first = postmaster(Files(state))
+    os.kill(client.info.backend_pid, signal.SIGKILL)
+    assert kept(state) == 42
+    assert postmaster(Files(state)) == first
+    client.close()
+
+
 def test_starts_although_a_backend_of_a_killed_postmaster_is_busy(state):
     busy = filled(state).connect()
     busy.execute("create function spin() returns void language plpgsql as 'begin loop end loop; end'")
