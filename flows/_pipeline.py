@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow, flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows._reporting import RunReporter
@@ -106,8 +107,13 @@ def _flow(spec: Pipeline, options: dict[str, Any]) -> PipelineFlow:
     run.__name__, run.__qualname__, run.__module__ = spec.name, spec.name, transform.__module__
     run.__doc__ = about + "\n" + ARGS
     run.__annotations__.update(start_date=datetime | None, end_date=datetime | None, full_refresh=bool, limit=int | None, dry_run=bool)
-    run.pipeline = spec  # type: ignore[attr-defined] (a function takes attributes; `spec_of` reads this one)
-    chosen: dict[str, Any] = {"task_runner": ThreadPoolTaskRunner(), "version": spec.version, "description": about, "cache_result_in_memory": True} | options
+    vars(run)["pipeline"] = spec
+    chosen: dict[str, Any] = {
+        "task_runner": ThreadPoolTaskRunner(),
+        "version": spec.version,
+        "description": about,
+        "cache_result_in_memory": True,
+    } | options
     made: PipelineFlow = flow(name=spec.name, **chosen)(run)
     return made
 

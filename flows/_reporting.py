@@ -53,7 +53,9 @@ class RunReporter:
             self._told = monotonic()
         rows, landed = session.counts.landed, session.rows_landed
         share = 100.0 * rows / max(self._expected or landed, landed, 1)
-        update_progress_artifact(self._progress, min(share, 99.0), description=f"{self._spec.name}: {rows:,} of {landed:,} landed rows loaded")
+        update_progress_artifact(
+            self._progress, min(share, 99.0), description=f"{self._spec.name}: {rows:,} of {landed:,} landed rows loaded"
+        )
 
     def completed(self, report: Report) -> None:
         """The table of what became of the rows, and the event that other deployments can wait for."""
@@ -68,8 +70,14 @@ class RunReporter:
         """One page that explains the failure, and its event."""
         failure = failure or _before_start(self._spec.name, error)
         run = session.run.id if session else None
-        create_markdown_artifact(_page(self._spec, failure, counts, run), key=f"failure-{self._slug}", description=f"Why {self._spec.name} failed")
-        emit_event("millrace.run.failed", resource=self._resource(), payload={"run": run, **failure.to_json(), **(counts.to_json() if counts else {})})
+        create_markdown_artifact(
+            _page(self._spec, failure, counts, run), key=f"failure-{self._slug}", description=f"Why {self._spec.name} failed"
+        )
+        emit_event(
+            "millrace.run.failed",
+            resource=self._resource(),
+            payload={"run": run, **failure.to_json(), **(counts.to_json() if counts else {})},
+        )
 
     def _resource(self) -> dict[str, str]:
         return {
@@ -90,9 +98,18 @@ def _table(report: Report) -> list[dict[str, Any]]:
     rows = [{"what": "landed", "rows": counts.landed, "note": f"run {report.run}, {report.kind}, attempt {report.attempt}"}]
     if counts.derived:
         rows.append({"what": "derived", "rows": counts.derived, "note": "added or folded by the transform"})
-    rows += [{"what": what, "rows": getattr(counts, what), "note": ""} for what in ("inserted", "updated", "unchanged", "duplicate", "filtered", "quarantined")]
-    rows.append({"what": "balance", "rows": counts.landed + counts.derived - counts.accounted, "note": "0 means that every row is accounted for"})
-    rows += [{"what": what, "rows": getattr(counts, what), "note": "not part of the balance"} for what in ("deleted", "warned") if getattr(counts, what)]
+    rows += [
+        {"what": what, "rows": getattr(counts, what), "note": ""}
+        for what in ("inserted", "updated", "unchanged", "duplicate", "filtered", "quarantined")
+    ]
+    rows.append(
+        {"what": "balance", "rows": counts.landed + counts.derived - counts.accounted, "note": "0 means that every row is accounted for"}
+    )
+    rows += [
+        {"what": what, "rows": getattr(counts, what), "note": "not part of the balance"}
+        for what in ("deleted", "warned")
+        if getattr(counts, what)
+    ]
     rows += [{"what": f"seconds: {stage}", "rows": spent, "note": ""} for stage, spent in report.seconds.items()]
     return rows
 

@@ -35,7 +35,7 @@ class Contract(pa.DataFrameModel):
         strict = False
 
 
-def Field(  # noqa: N802 (reads as a noun in a contract, as in Pandera and Pydantic)
+def Field(
     *, severity: Severity = "quarantine", references: str | None = None, **rules: Any
 ) -> Any:
     """A column's rules: all of `pandera.Field` (`gt`, `ge`, `isin`, `str_matches`, `nullable`, `description`, …) and two more.
@@ -51,9 +51,13 @@ def Field(  # noqa: N802 (reads as a noun in a contract, as in Pandera and Pydan
     Misconfigured: the severity or the reference is not of its form.
     """
     if severity not in get_args(Severity):
-        raise Misconfigured("This severity does not exist", do=f"Use one of {', '.join(get_args(Severity))}", setting="severity", value=severity)
+        raise Misconfigured(
+            "This severity does not exist", do=f"Use one of {', '.join(get_args(Severity))}", setting="severity", value=severity
+        )
     if references is not None and references.count(".") != 2:
-        raise Misconfigured("A reference names a column of a table", do="Write it as schema.table.column", setting="references", value=references)
+        raise Misconfigured(
+            "A reference names a column of a table", do="Write it as schema.table.column", setting="references", value=references
+        )
     metadata = {**rules.pop("metadata", {}), "severity": severity, "references": references}
     return pa.Field(metadata=metadata, **rules)
 
@@ -69,7 +73,8 @@ def rule(*, severity: Severity = "quarantine", description: str | None = None) -
 
     def decorate(method: Callable[[Any], pl.Expr]) -> Any:
         def check(cls: Any, data: Any) -> pl.LazyFrame:
-            return data.lazyframe.select(method(cls).fill_null(True))
+            frame: pl.LazyFrame = data.lazyframe
+            return frame.select(method(cls).fill_null(True))
 
         check.__name__ = method.__name__
         check.__doc__ = method.__doc__
@@ -121,11 +126,17 @@ def terms(contract: type[Contract]) -> Terms:
     """Read a contract into `Terms`; raises Misconfigured where the class cannot be understood."""
     try:
         schema = contract.to_schema()
-    except Exception as error:  # noqa: BLE001 (Pandera raises many kinds; all mean that the class is wrong)
+    except Exception as error:
         raise Misconfigured(
-            f"Contract {contract.__name__} cannot be read: {error}", do="Correct the contract's annotations and fields", setting=contract.__name__
+            f"Contract {contract.__name__} cannot be read: {error}",
+            do="Correct the contract's annotations and fields",
+            setting=contract.__name__,
         ) from error
-    columns, references, severities, null_severities, wording = [], [], {}, {}, []
+    columns: list[Column] = []
+    references: list[Reference] = []
+    wording: list[dict[str, Any]] = []
+    severities: dict[tuple[str | None, int], Severity] = {}
+    null_severities: dict[str, Severity] = {}
     for name, column in schema.columns.items():
         metadata = column.metadata or {}
         severity: Severity = metadata.get("severity") or "quarantine"

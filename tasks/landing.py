@@ -70,8 +70,18 @@ class Landing:
     def _refused(self, error: OSError, path: Path, pipeline: str) -> Misconfigured:
         full = error.errno in FULL or "No space left" in str(error)
         what = "The disk that holds the landing is full" if full else f"The landing cannot be written: {error.strerror or error}"
-        do = "Free space there or set MILLRACE_LANDING to a larger disk" if full else "Give this user the right to write there, or set MILLRACE_LANDING"
-        return Misconfigured(what, do=f"{do}, then run again: the run goes on behind the last landed batch", pipeline=pipeline, setting="landing", value=str(path))
+        do = (
+            "Free space there or set MILLRACE_LANDING to a larger disk"
+            if full
+            else "Give this user the right to write there, or set MILLRACE_LANDING"
+        )
+        return Misconfigured(
+            what,
+            do=f"{do}, then run again: the run goes on behind the last landed batch",
+            pipeline=pipeline,
+            setting="landing",
+            value=str(path),
+        )
 
 
 _RESTORE = "Restore the file from a backup, or run the pipeline with full_refresh to read the source again"

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
-from prefect.utilities.annotations import quote
+from prefect.utilities.annotations import quote as _quote
 
 from tasks.batch import Batch, Counts
 from tasks.engine.closing import Report, close_session
@@ -20,6 +20,11 @@ from tasks.engine.loading import inspect_batch, load_batch
 from tasks.engine.retrying import FIRST_DELAY_SECONDS, JITTER, RETRIES, is_transient
 from tasks.engine.session import Session
 from tasks.engine.walk import Stages
+
+
+def quote(argument: Any) -> Any:
+    """Prefect's `quote`, which keeps it from walking through an argument; the task gets the argument itself."""
+    return _quote(argument)
 
 
 def _worth_retrying(_task: Any, _run: TaskRun, state: State[Any]) -> bool:

@@ -9,20 +9,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from time import sleep
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment, flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 from pydantic import Field
 
 from blocks.errors import BadData, Misconfigured
 from blocks.warehouse import Warehouse, find_warehouse
 from flows._pipeline import PipelineFlow, spec_of
 from tasks.batch import Interval
+from tasks.engine.closing import Report
 from tasks.ledger import backfills
 from tasks.ledger.backfills import Chunk
 from tasks.ledger.schema import ensure_ledger
@@ -76,7 +78,7 @@ def backfill_chunk(pipeline: str, backfill_id: int, start_date: datetime, end_da
     with warehouse.connect() as conn:
         backfills.begin_chunk(conn, chunk, flow_run.id)
     try:
-        report = made(start_date=chunk.start, end_date=chunk.end)
+        report = cast(Report, made(start_date=chunk.start, end_date=chunk.end))
     except Exception as error:
         with warehouse.connect() as conn:
             backfills.end_chunk(conn, chunk, None, str(error))
@@ -91,14 +93,19 @@ def load_pipeline(name: str) -> PipelineFlow:
         made: PipelineFlow = getattr(import_module(f"flows.{name}"), name)
         spec_of(made)
     except (ModuleNotFoundError, AttributeError, TypeError) as error:
-        raise Misconfigured("There is no pipeline of this name", do="Use the name of a file in flows/", setting="pipeline", value=name) from error
+        raise Misconfigured(
+            "There is no pipeline of this name", do="Use the name of a file in flows/", setting="pipeline", value=name
+        ) from error
     return made
 
 
 def _opened(warehouse: Warehouse, pipeline: str, window: Interval, step: timedelta) -> int:
     if window.start is None or window.end is None or window.start >= window.end or step <= timedelta(0):
         raise Misconfigured(
-            "The window or the chunk is empty", do="Give end_date after start_date and a positive chunk", pipeline=pipeline, value=(str(window), str(step))
+            "The window or the chunk is empty",
+            do="Give end_date after start_date and a positive chunk",
+            pipeline=pipeline,
+            value=(str(window), str(step)),
         )
     ensure_ledger(warehouse)
     with warehouse.connect() as conn:
@@ -113,7 +120,8 @@ def _here(pipeline: str, left: list[Chunk], parallel: int) -> None:
 
 def _on_workers(pipeline: str, left: list[Chunk], parallel: int) -> None:
     """Keep `parallel` chunk runs going until none is left."""
-    waiting, going = list(left), []
+    waiting = list(left)
+    going: list[UUID] = []
     with get_client(sync_client=True) as client:
         while waiting or going:
             while waiting and len(going) < parallel:
@@ -136,7 +144,7 @@ def _start(pipeline: str, chunk: Chunk) -> UUID:
         idempotency_key=f"backfill-{chunk.backfill}-{chunk.start.isoformat()}-{chunk.attempts}-{flow_run.id}",
         tags=["backfill"],
     )
-    return started.id  # type: ignore[union-attr] (the synchronous form answers a FlowRun)
+    return started.id  # type: ignore[union-attr]  # the synchronous form answers a FlowRun
 
 
 def _final(state: State[Any] | None) -> bool:
@@ -150,7 +158,11 @@ def _closed(warehouse: Warehouse, pipeline: str, number: int) -> State[Any]:
         if not failed:
             backfills.end_backfill(conn, number)
     rows = [{"start": str(each.start), "end": str(each.end), "state": each.state, "attempts": each.attempts} for each in after]
-    create_table_artifact(rows, key=f"backfill-{pipeline.replace('_', '-')}", description=f"Backfill {number} of {pipeline}: {len(after) - len(failed)} of {len(after)} chunks done")
+    create_table_artifact(
+        rows,
+        key=f"backfill-{pipeline.replace('_', '-')}",
+        description=f"Backfill {number} of {pipeline}: {len(after) - len(failed)} of {len(after)} chunks done",
+    )
     if failed:
         raise BadData(
             f"{len(failed)} of {len(after)} chunks are not done, the first from {failed[0].start}",

@@ -10,7 +10,7 @@ from tasks.batch import Counts, Position
 from tasks.engine.session import Session
 from tasks.errors import BadData, MillraceError
 from tasks.ledger import runs
-from tasks.ledger.registry import Drift, record_schema
+from tasks.ledger.registry import record_schema
 from tasks.ledger.runs import Kind
 
 
@@ -80,7 +80,9 @@ def close_session(session: Session) -> Report:
         runs.remember_items(conn, name, session.run.id, session.tail_items)
         row = conn.execute("SELECT bytes FROM ledger.run WHERE id = %s", (session.run.id,)).fetchone()
     session.lock.release()
-    report = Report(name, session.run.id, session.kind, counts, _seconds(session), row[0] if row else 0, end.cursor, session.run.attempt, alerts)
+    report = Report(
+        name, session.run.id, session.kind, counts, _seconds(session), row[0] if row else 0, end.cursor, session.run.attempt, alerts
+    )
     session.log.info("%s completed: %s", session.where, " ".join(f"{key}={value}" for key, value in counts.to_json().items()))
     for alert in alerts:
         session.log.warning("%s alert: %s", session.where, alert)
@@ -92,7 +94,12 @@ def _reconciled(session: Session, totals: Counts, swapped: Counts | None) -> Cou
     updated or met again in the staging table were copies of one key within this read."""
     if swapped is not None:
         totals.duplicate += totals.updated + totals.unchanged + swapped.duplicate
-        totals.inserted, totals.updated, totals.unchanged, totals.deleted = swapped.inserted, swapped.updated, swapped.unchanged, swapped.deleted
+        totals.inserted, totals.updated, totals.unchanged, totals.deleted = (
+            swapped.inserted,
+            swapped.updated,
+            swapped.unchanged,
+            swapped.deleted,
+        )
     if not totals.balanced:
         raise BadData(
             f"The run does not balance: landed {totals.landed} + derived {totals.derived}, accounted for {totals.accounted}",
@@ -137,13 +144,24 @@ class Failure:
 
     def to_json(self) -> dict[str, str]:
         """Plain dict for the ledger."""
-        return {"stage": self.stage, "kind": self.kind, "message": self.message, "do": self.do, "state": self.state, "command": self.command}
+        return {
+            "stage": self.stage,
+            "kind": self.kind,
+            "message": self.message,
+            "do": self.do,
+            "state": self.state,
+            "command": self.command,
+        }
 
 
 def fail_session(session: Session, error: BaseException, stage: str) -> tuple[Failure, Counts]:
     """Record why a run failed and give its lock back; the error itself stays the caller's to raise."""
     counts = session.counts
-    do = error.do if isinstance(error, MillraceError) else "Read the traceback in the flow run's log; run again: the run goes on behind its last batch"
+    do = (
+        error.do
+        if isinstance(error, MillraceError)
+        else "Read the traceback in the flow run's log; run again: the run goes on behind its last batch"
+    )
     if session.target.staged:
         state = f"{session.target.table} is as it was before the run; {counts.accounted} rows wait in its staging table"
     else:

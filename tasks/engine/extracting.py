@@ -138,7 +138,15 @@ class Extraction:
             with session.warehouse.connect() as conn:
                 if file is not None:
                     batch = batches.register(
-                        conn, session.run, session.pipeline.name, self._seq, file, gathered.rows, position, gathered.origin(), gathered.calls
+                        conn,
+                        session.run,
+                        session.pipeline.name,
+                        self._seq,
+                        file,
+                        gathered.rows,
+                        position,
+                        gathered.origin(),
+                        gathered.calls,
                     )
                 if complete:
                     runs.read_complete(conn, session.run.id, position)
@@ -150,11 +158,9 @@ class Extraction:
             session.landed(gathered.rows, file.bytes)
         if complete:
             session.end = position
-        return batch if batch is not None or complete else self._deferred_now()
-
-    def _deferred_now(self) -> None:
-        if self._deferred is not None:
+        if batch is None and self._deferred is not None:
             raise self._deferred
+        return batch
 
 
 def request(session: Session, start: Position) -> Request:

@@ -72,7 +72,9 @@ def _refined(session: Session, batch: Batch) -> Refined:
     landed = session.landing.read(batch.uri, batch.digest if batch.adopted else None)
     if landed.height != batch.rows:
         raise BadData(
-            f"The landed file holds {landed.height} rows, the ledger says {batch.rows}", do="Run with full_refresh to read the source again", value=batch.uri
+            f"The landed file holds {landed.height} rows, the ledger says {batch.rows}",
+            do="Run with full_refresh to read the source again",
+            value=batch.uri,
         )
     seen = {name: str(dtype) for name, dtype in landed.schema.items()}
     _check_drift(session, seen, landed.height)

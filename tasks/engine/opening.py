@@ -91,11 +91,15 @@ def kind_of(pipeline: Pipeline, parameters: Parameters) -> Kind:
     """What sort of run the parameters ask for; raises Misconfigured where they contradict each other or the pipeline."""
     staged = parameters.full_refresh or pipeline.destination.always_staged
     if staged and parameters.limit:
-        raise _contradiction(pipeline, "limit", "would swap in a part of the table", "Use `millrace preview` or dry_run to look at a few rows")
+        raise _contradiction(
+            pipeline, "limit", "would swap in a part of the table", "Use `millrace preview` or dry_run to look at a few rows"
+        )
     if parameters.interval and staged:
         raise _contradiction(pipeline, "start_date", "would replace the table with one window of it", "Leave the dates out, or use Upsert")
     if parameters.interval and getattr(pipeline.source, "since", None) is None:
-        raise _contradiction(pipeline, "start_date", "needs a source with since=, by which rows have dates", "Leave the dates out, or add since=")
+        raise _contradiction(
+            pipeline, "start_date", "needs a source with since=, by which rows have dates", "Leave the dates out, or add since="
+        )
     if parameters.start_date and parameters.end_date and parameters.start_date >= parameters.end_date:
         raise _contradiction(pipeline, "end_date", "is not after start_date", "Give a window that is not empty; its end is not included")
     if staged:
@@ -109,7 +113,9 @@ def _contradiction(pipeline: Pipeline, setting: str, what: str, do: str) -> Misc
     return Misconfigured(f"The parameter {setting} {what}", do=do, pipeline=pipeline.name, setting=setting)
 
 
-def _run(conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, partition: str, flow_run_id: str | None) -> runs.Run:
+def _run(
+    conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, partition: str, flow_run_id: str | None
+) -> runs.Run:
     """A new run, or the interrupted one that has the same task."""
     facts = {
         "partition": partition,
@@ -153,7 +159,9 @@ def versions(pipeline: Pipeline) -> dict[str, str | None]:
 def _commit() -> str | None:
     """The checkout's commit, where there is one and git knows it."""
     try:
-        answer = run_command(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, cwd=Path(__file__).parent)
+        answer = run_command(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, cwd=Path(__file__).parent
+        )
     except OSError:
         return None
     return answer.stdout.strip() or None

@@ -17,7 +17,9 @@ from tasks.pipeline import Pipeline
 LOG = logging.getLogger("millrace")
 
 
-def run_plainly(pipeline: Pipeline, parameters: Parameters | None = None, *, progress: Callable[[Session], None] = lambda session: None) -> Report:
+def run_plainly(
+    pipeline: Pipeline, parameters: Parameters | None = None, *, progress: Callable[[Session], None] = lambda session: None
+) -> Report:
     """Run a pipeline in this process, recorded in the ledger as any other run; raises what stopped it."""
     session = open_session(pipeline, parameters or Parameters(), log=LOG, progress=progress)
     with ThreadPoolExecutor(max_workers=session.settings.loaders, thread_name_prefix="load") as pool:
@@ -36,5 +38,3 @@ def plain_stages(pool: ThreadPoolExecutor) -> Stages:
         inspect=inspect_batch,
         close=close_session,
     )
-
-

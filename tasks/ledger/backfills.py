@@ -40,11 +40,13 @@ def open_backfill(conn: psycopg.Connection, pipeline: str, window: Interval, ste
     if row:
         return int(row[0])
     row = conn.execute(
-        "INSERT INTO ledger.backfill (pipeline, start_at, end_at, chunk) VALUES (%s, %s, %s, %s) RETURNING id", (pipeline, window.start, window.end, step)
+        "INSERT INTO ledger.backfill (pipeline, start_at, end_at, chunk) VALUES (%s, %s, %s, %s) RETURNING id",
+        (pipeline, window.start, window.end, step),
     ).fetchone()
     assert row is not None  # noqa: S101 (INSERT … RETURNING always answers)
     conn.cursor().executemany(
-        "INSERT INTO ledger.chunk (backfill_id, start_at, end_at) VALUES (%s, %s, %s)", [(row[0], part.start, part.end) for part in cut(window, step)]
+        "INSERT INTO ledger.chunk (backfill_id, start_at, end_at) VALUES (%s, %s, %s)",
+        [(row[0], part.start, part.end) for part in cut(window, step)],
     )
     return int(row[0])
 

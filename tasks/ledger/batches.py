@@ -14,7 +14,9 @@ from tasks.landing import LandedFile
 from tasks.ledger.runs import COUNTS, Run
 
 
-def register(conn: psycopg.Connection, run: Run, pipeline: str, seq: int, file: LandedFile, rows: int, position: Position, origin: str, calls: int) -> Batch:
+def register(
+    conn: psycopg.Connection, run: Run, pipeline: str, seq: int, file: LandedFile, rows: int, position: Position, origin: str, calls: int
+) -> Batch:
     """Note a landed file as the run's next batch; from here on the rows cannot be lost."""
     row = conn.execute(
         """INSERT INTO ledger.batch (run_id, pipeline, seq, uri, origin, bytes, digest, position, landed, attempt)
@@ -23,7 +25,10 @@ def register(conn: psycopg.Connection, run: Run, pipeline: str, seq: int, file: 
     ).fetchone()
     assert row is not None  # noqa: S101 (INSERT … RETURNING always answers)
     conn.execute("UPDATE ledger.attempt SET batches_landed = batches_landed + 1 WHERE run_id = %s AND number = %s", (run.id, run.attempt))
-    conn.execute("UPDATE ledger.run SET landed = landed + %s, bytes = bytes + %s, calls = calls + %s WHERE id = %s", (rows, file.bytes, calls, run.id))
+    conn.execute(
+        "UPDATE ledger.run SET landed = landed + %s, bytes = bytes + %s, calls = calls + %s WHERE id = %s",
+        (rows, file.bytes, calls, run.id),
+    )
     return Batch(row[0], run.id, pipeline, seq, file.uri, rows, file.bytes, file.digest, position)
 
 

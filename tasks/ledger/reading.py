@@ -66,4 +66,4 @@ def quarantine_record(conn: psycopg.Connection, record: int) -> Row | None:
 
 def _rows(conn: psycopg.Connection, query: str, parameters: Any) -> list[Row]:
     with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, parameters).fetchall()  # type: ignore[arg-type] (every query here is a constant)
+        return cursor.execute(query, parameters).fetchall()

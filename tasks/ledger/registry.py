@@ -22,7 +22,12 @@ class Drift:
     evidence: str
 
     def __str__(self) -> str:
-        change = {"added": f"is new ({self.after})", "removed": "is gone", "retyped": f"was {self.before}, is {self.after}", "renamed": f"may now be {self.after!r}"}
+        change = {
+            "added": f"is new ({self.after})",
+            "removed": "is gone",
+            "retyped": f"was {self.before}, is {self.after}",
+            "renamed": f"may now be {self.after!r}",
+        }
         return f"column {self.column!r} {change[self.kind]}: {self.evidence}"
 
 

@@ -89,7 +89,8 @@ def bury(conn: psycopg.Connection, pipeline: str, partition: str, *, whole_table
         where,
     )
     conn.execute(
-        "UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %(pipeline)s AND (%(all)s OR partition = %(partition)s) AND state = 'running'", where
+        "UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %(pipeline)s AND (%(all)s OR partition = %(partition)s) AND state = 'running'",
+        where,
     )
 
 
@@ -125,7 +126,9 @@ def resume(conn: psycopg.Connection, run_id: int, facts: Mapping[str, Any]) -> R
             (Jsonb(facts["versions"]), facts["flow_run_id"], run_id),
         ).fetchone()
         last = cursor.execute("SELECT seq, position FROM ledger.batch WHERE run_id = %s ORDER BY seq DESC LIMIT 1", (run_id,)).fetchone()
-        before = cursor.execute("SELECT batches_landed, error FROM ledger.attempt WHERE run_id = %s ORDER BY number DESC LIMIT 1", (run_id,)).fetchone()
+        before = cursor.execute(
+            "SELECT batches_landed, error FROM ledger.attempt WHERE run_id = %s ORDER BY number DESC LIMIT 1", (run_id,)
+        ).fetchone()
     assert row is not None  # noqa: S101 (the id comes from `interrupted`)
     _attempt(conn, run_id, row["attempts"], facts["flow_run_id"])
     begin = Position.from_json(row["cursor_from"])
@@ -143,7 +146,18 @@ def pending(conn: psycopg.Connection, run_id: int) -> list[Batch]:
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute("SELECT * FROM ledger.batch WHERE run_id = %s AND state = 'landed' ORDER BY seq", (run_id,)).fetchall()
     return [
-        Batch(r["id"], run_id, r["pipeline"], r["seq"], r["uri"], r["landed"], r["bytes"], r["digest"], Position.from_json(r["position"]), adopted=True)
+        Batch(
+            r["id"],
+            run_id,
+            r["pipeline"],
+            r["seq"],
+            r["uri"],
+            r["landed"],
+            r["bytes"],
+            r["digest"],
+            Position.from_json(r["position"]),
+            adopted=True,
+        )
         for r in rows
     ]
 
@@ -224,5 +238,6 @@ def _attempt(conn: psycopg.Connection, run_id: int, number: int, flow_run_id: st
 
 def _end_attempt(conn: psycopg.Connection, run: Run, outcome: str, error: str | None) -> None:
     conn.execute(
-        "UPDATE ledger.attempt SET ended_at = now(), outcome = %s, error = %s WHERE run_id = %s AND number = %s", (outcome, error, run.id, run.attempt)
+        "UPDATE ledger.attempt SET ended_at = now(), outcome = %s, error = %s WHERE run_id = %s AND number = %s",
+        (outcome, error, run.id, run.attempt),
     )

@@ -48,7 +48,10 @@ class Destination(Protocol):
     Every method is called inside an open transaction that the engine commits or rolls back; none of them commits.
     """
 
-    table: str
+    @property
+    def table(self) -> str:
+        """`schema.name` of the table."""
+        ...
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -82,7 +82,11 @@ def _from_typed(found: pl.DataType, wanted: pl.DataType) -> Caster | None:
         return json_text if found.is_nested() else (lambda values: values.cast(pl.String))
     if found.is_numeric() and wanted.is_numeric():
         exact = (found.is_integer() and wanted.is_integer()) or wanted.is_float()
-        return (lambda values: values.cast(wanted, strict=False)) if exact else (lambda values: _lossless(values, values.cast(wanted, strict=False)))
+        return (
+            (lambda values: values.cast(wanted, strict=False))
+            if exact
+            else (lambda values: _lossless(values, values.cast(wanted, strict=False)))
+        )
     if found == pl.Boolean and wanted.is_numeric():
         return lambda values: values.cast(wanted)
     if found.is_integer() and wanted == pl.Boolean:
@@ -152,7 +156,9 @@ def _rezone(values: pl.Series, wanted: pl.Datetime) -> pl.Series:
     """To the wanted zone and unit; a time without zone is taken as UTC."""
     zone = values.dtype.time_zone if isinstance(values.dtype, pl.Datetime) else None
     aware = values if zone else values.dt.replace_time_zone("UTC")
-    moved = aware.dt.convert_time_zone(wanted.time_zone) if wanted.time_zone else aware.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    moved = (
+        aware.dt.convert_time_zone(wanted.time_zone) if wanted.time_zone else aware.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    )
     return moved.cast(wanted)
 
 

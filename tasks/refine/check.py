@@ -28,7 +28,8 @@ def check(frame: pl.DataFrame, contract: type[Contract], lookup: Lookup, key: Se
     promised = terms(contract)
     typed, lost = cast_columns(frame, promised.columns)
     failures = [
-        _failures(mask, column, f"type {typed.schema[column]}", frame.get_column(column), promised.null_severities[column]) for column, mask in lost.items()
+        _failures(mask, column, f"type {typed.schema[column]}", frame.get_column(column), promised.null_severities[column])
+        for column, mask in lost.items()
     ]
     failures += [_pandera(typed, contract, promised, lost)]
     failures += list(_nul_characters(typed, promised))
@@ -45,7 +46,11 @@ def _failures(mask: pl.Series, column: str, rule: str, values: pl.Series, severi
     """Failures of one rule: the rows where `mask` is true."""
     at = mask.arg_true()
     shown = values.gather(at)
-    text = shown.cast(pl.String) if not shown.dtype.is_nested() else pl.Series([str(value) for value in shown.head(1000)] + [""] * max(0, len(shown) - 1000))
+    text = (
+        shown.cast(pl.String)
+        if not shown.dtype.is_nested()
+        else pl.Series([str(value) for value in shown.head(1000)] + [""] * max(0, len(shown) - 1000))
+    )
     return pl.DataFrame(
         {"at": at.cast(pl.UInt32), "value": text.str.slice(0, 1000)},
         schema={"at": pl.UInt32, "value": pl.String},
@@ -60,7 +65,7 @@ def _pandera(typed: pl.DataFrame, contract: type[Contract], promised: Terms, los
         contract.validate(typed.select(column.name for column in promised.columns), lazy=True)
         return pl.DataFrame(schema=FAILURES)
     except SchemaErrors as errors:
-        cases = errors.failure_cases
+        cases: pl.DataFrame = errors.failure_cases
     cases = cases.filter(pl.col("index").is_not_null() & ~((pl.col("check") == "not_nullable") & pl.col("column").is_in(list(lost))))
     over_columns = pl.col("schema_context") == "DataFrameSchema"
     severities = [

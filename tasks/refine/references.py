@@ -58,7 +58,9 @@ class References:
     def _whole_column(self, reference: Reference, dtype: pl.DataType) -> pl.Series | None:
         """All distinct values of the referenced column, or None where the table is too large to hold."""
         with self.warehouse.connect(autocommit=True) as conn:
-            row = conn.execute("SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)", (_quoted(reference.table),)).fetchone()
+            row = conn.execute(
+                "SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)", (_quoted(reference.table),)
+            ).fetchone()
             if row is None:
                 raise _unknown(reference)
             if row[0] > WHOLE_COLUMN_ROWS:
@@ -72,7 +74,9 @@ class References:
             return _column(conn, query, distinct, reference, values.dtype)
 
 
-def _column(conn: psycopg.Connection, query: sql.Composed, values: list[object] | None, reference: Reference, dtype: pl.DataType) -> pl.Series:
+def _column(
+    conn: psycopg.Connection, query: sql.Composed, values: list[object] | None, reference: Reference, dtype: pl.DataType
+) -> pl.Series:
     try:
         cursor = conn.execute(query, (values,) if values is not None else None)
         return pl.Series([value for (value,) in cursor.fetchall()], dtype=dtype, strict=False)

@@ -52,7 +52,9 @@ def refine(landed: pl.DataFrame, pipeline: Pipeline, lookup: Lookup) -> Refined:
         failures.append(failed.with_columns(row=accepted.get_column("_row").gather(failed.get_column("at"))))
         accepted = _without(accepted, failed)
     shaped = _transform(accepted, pipeline)
-    typed, failed = check(complete(shaped, pipeline.contract, "the transform's output"), pipeline.contract, lookup, pipeline.destination.key)
+    typed, failed = check(
+        complete(shaped, pipeline.contract, "the transform's output"), pipeline.contract, lookup, pipeline.destination.key
+    )
     failures.append(failed.with_columns(row=typed.get_column("_row").gather(failed.get_column("at"))))
     good = _without(typed, failed).select(*(column.name for column in pipeline.terms.columns), "_row")
     all_failures = pl.concat(failures)
@@ -88,14 +90,16 @@ def _transform(accepted: pl.DataFrame, pipeline: Pipeline) -> pl.DataFrame:
         shaped = pipeline.transform(accepted.lazy())
         if not isinstance(shaped, pl.LazyFrame):
             raise Misconfigured(
-                f"The transform of {pipeline.name} returned {type(shaped).__name__}", do="Return the LazyFrame that it was given, changed", setting="transform"
+                f"The transform of {pipeline.name} returned {type(shaped).__name__}",
+                do="Return the LazyFrame that it was given, changed",
+                setting="transform",
             )
         frame = shaped.collect()
     except MillraceError:
         raise
     except Exception as error:
         raise BadData(
-            f"The transform failed: {type(error).__name__}: {error}. The batch has these columns: {', '.join(accepted.columns)}",
+            f"The transform failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}. The batch has these columns: {', '.join(accepted.columns)}",
             do=f"Try `millrace preview {pipeline.name}`, mend the transform, run again: nothing of this batch was loaded",
             setting="transform",
         ) from error
@@ -155,7 +159,9 @@ def _rejects(failures: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
 
 def _raw_json(frame: pl.DataFrame) -> pl.Series:
     """Each row as a JSON object; bytes as base64, everything JSON has no form for as text."""
-    plain = frame.with_columns(pl.col(pl.Binary).bin.encode("base64"), pl.col(pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Duration).cast(pl.String))
+    plain = frame.with_columns(
+        pl.col(pl.Binary).bin.encode("base64"), pl.col(pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Duration).cast(pl.String)
+    )
     return json_text(plain.to_struct("raw"))
 
 
@@ -166,4 +172,6 @@ def _warned(failures: pl.DataFrame) -> int:
 
 
 def _violations(failures: pl.DataFrame) -> pl.DataFrame:
-    return failures.group_by("column", "rule", "severity", maintain_order=True).agg(rows=pl.col("row").n_unique(), sample=pl.col("value").first())
+    return failures.group_by("column", "rule", "severity", maintain_order=True).agg(
+        rows=pl.col("row").n_unique(), sample=pl.col("value").first()
+    )
