@@ -68,7 +68,7 @@ class Transient(MillraceError):
     retry_after: seconds the other side asked us to wait, when it said so.
     """
 
-    def __init__(self, what: str, *, do: str, retry_after: float | None = None, **place: Any) -> None:  # noqa: ANN401  # passed on
+    def __init__(self, what: str, *, do: str, retry_after: float | None = None, **place: Any) -> None:
         super().__init__(what, do=do, **place)
         self.retry_after = retry_after
 
