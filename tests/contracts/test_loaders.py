@@ -197,7 +197,7 @@ def test_rolled_back_step_leaves_nothing_and_runs_again(loader: Loader, step: st
         if name == step:  # dies at the end of this step, then does it again
             act(destination, name, loader.conn, target, more)
             loader.conn.rollback()
-            assert name == "finish" and not target.staged or loader.rows("SELECT * FROM raw.orders ORDER BY id") == before
+            assert (name == "finish" and not target.staged) or loader.rows("SELECT * FROM raw.orders ORDER BY id") == before
         act(destination, name, loader.conn, target, more)
         loader.conn.commit()
     names = {row[1] for row in loader.rows()}
