@@ -26,6 +26,11 @@ DONE: Mapping[str, Any] = {"done": True}
 """`resume` after the last row: a read from there has nothing left."""
 
 YEAR_1, YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+PASSING = ("08", "40", "53", "55", "57", "58")
+"""Classes of SQLSTATE that are likely to pass: connections, conflicts, resources, operators, the machine."""
+
+PASSING_SIGNS = ("canceling statement", "terminating connection", "deadlock", "could not serialize", "out of memory", "No space left")
+
 DAY = 86_400_000_000
 """Microseconds from 1970 to the ends of what dates can be here, and in a day; PostgreSQL's infinity lies outside."""
 
@@ -232,13 +237,15 @@ def _explained(source: Sql, database: Warehouse, error: Exception, state: str | 
     """A failure of the database as an error of ours."""
     said = " ".join(re.sub(r"\s*(Query was:|LINE \d+:).*", "", str(error), flags=re.DOTALL).split())
     where = f"{source.describe()} ({database.describe()})"
-    if state and state[:2] not in ("08", "40", "53", "55", "57", "58"):
+    # Once rows flow, the driver gives no SQLSTATE, only what the server said.
+    passing = state[:2] in PASSING if state else "ERROR:" not in said or any(sign in said for sign in PASSING_SIGNS)
+    if not passing:
         near = _near(source, database) if state == "42P01" else ""
         ways = {
             "42P01": f"Correct the table of the source{near}.",
             "42501": "Grant SELECT to the user of the block, and USAGE on the schema.",
         }
-        do = ways.get(state, "Correct table, query, key or since of the source.")
+        do = ways.get(state or "", "Correct table, query, key or since of the source.")
         return Misconfigured(f"{where} cannot be read: {said}", do=do, setting="table")
     return Transient(f"{where} was interrupted: {said}", do="Run again; the run goes on behind the last row that landed.")
 
