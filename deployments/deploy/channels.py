@@ -46,7 +46,9 @@ def email_block(environ: Mapping[str, str]) -> Iterator[tuple[str, Block]]:
         from pydantic import SecretStr
 
         recipients = [one.strip() for one in to.split(",") if one.strip()]
-        yield EMAIL.partition("/")[2], SlackWebhook(url=SecretStr(apprise_url(environ.get("MILLRACE_SMTP_URL", ""), recipients, environ)))
+        url = apprise_url(environ.get("MILLRACE_SMTP_URL", ""), recipients, environ)
+        _try(url, recipients)
+        yield EMAIL.partition("/")[2], SlackWebhook(url=SecretStr(url))
 
 
 def apprise_url(smtp: str, recipients: list[str], environ: Mapping[str, str]) -> str:
@@ -64,7 +66,7 @@ def apprise_url(smtp: str, recipients: list[str], environ: Mapping[str, str]) ->
             setting="MILLRACE_SMTP_URL",
         )
     scheme, options = _MODES[parts.scheme]
-    sender = environ.get("MILLRACE_ALERT_FROM") or f"millrace@{parts.hostname}"
+    sender = environ.get("MILLRACE_ALERT_FROM") or f"millrace@{recipients[0].partition('@')[2]}"
     login = (
         "".join((quote(unquote(parts.username), safe=""), ":", quote(unquote(parts.password or ""), safe=""), "@"))
         if parts.username
@@ -73,3 +75,16 @@ def apprise_url(smtp: str, recipients: list[str], environ: Mapping[str, str]) ->
     port = f":{parts.port}" if parts.port else ""
     query = urlencode({"from": sender, "to": ",".join(recipients), "smtp": parts.hostname, **options}, quote_via=quote)
     return f"{scheme}://{login}{parts.hostname}{port}/?{query}"
+
+
+def _try(url: str, recipients: list[str]) -> None:
+    """Ask Apprise now, since later it would ignore, in silence, what it cannot read."""
+    from apprise import Apprise
+
+    if Apprise.instantiate(url) is None:
+        raise Misconfigured(
+            "MILLRACE_ALERT_EMAIL, MILLRACE_ALERT_FROM and MILLRACE_SMTP_URL make no usable mail address",
+            do="Check that recipients and sender are full addresses, as in operator@example.com",
+            setting="MILLRACE_ALERT_EMAIL",
+            value=recipients,
+        )

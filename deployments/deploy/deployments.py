@@ -93,11 +93,7 @@ def existing(deployment: DeploymentResponse, entry: dict[str, Any]) -> dict[str,
         "work pool": (deployment.work_pool_name, deployment.work_queue_name),
         "job variables": deployment.job_variables,
         "pull steps": deployment.pull_steps or [],
-        "schedules": {
-            one.slug: from_server(one) | ({"active": one.active} if "active" in slugs[one.slug] else {})
-            for one in deployment.schedules
-            if one.slug in slugs
-        },
+        "schedules": {one.slug: from_server(one, slugs[one.slug]) for one in deployment.schedules if one.slug in slugs},
     }
 
 
@@ -107,17 +103,18 @@ def of_schedule(schedule: dict[str, Any]) -> dict[str, Any]:
 
     when = _schedule_config_to_deployment_schedule({key: value for key, value in schedule.items() if value is not None})["schedule"]
     given = {"active": schedule["active"]} if "active" in schedule else {}
-    return {"when": timing(when), "parameters": schedule.get("parameters") or {}} | given
+    return {"when": timing(when, schedule), "parameters": schedule.get("parameters") or {}} | given
 
 
-def from_server(schedule: DeploymentSchedule) -> dict[str, Any]:
-    """A schedule of the server in comparable form, whether it is active left out: a person may have paused it."""
-    return {"when": timing(schedule.schedule), "parameters": schedule.parameters}
+def from_server(have: DeploymentSchedule, schedule: dict[str, Any]) -> dict[str, Any]:
+    """A schedule of the server in comparable form; whether it is active counts only if the file says so, as a person may have paused it."""
+    given = {"active": have.active} if "active" in schedule else {}
+    return {"when": timing(have.schedule, schedule), "parameters": have.parameters} | given
 
 
-def timing(schedule: BaseModel) -> dict[str, Any]:
-    """When a schedule fires; the anchor date is left out, since Prefect fills in the present when the file gives none."""
-    said: dict[str, Any] = schedule.model_dump(mode="json", exclude={"anchor_date"})
+def timing(when: BaseModel, schedule: dict[str, Any]) -> dict[str, Any]:
+    """When a schedule fires; the anchor counts only if the file gives one, since Prefect fills in the present."""
+    said: dict[str, Any] = when.model_dump(mode="json", exclude=set() if "anchor_date" in schedule else {"anchor_date"})
     return said | {"timezone": said.get("timezone") or "UTC"}
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +53,31 @@ class Stack:
             time.sleep(0.3)
         log = found.home(Path(self.env["MILLRACE_STATE"])) / "worker.log"
         raise Transient(f"No worker of pool {self.pool!r} came online in {timeout:.0f} s", do=f"Read {log}, then start the stack again")
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Point this process at the stack: its environment, and Prefect's settings when Prefect is imported already; undone on exit."""
+        before = dict(os.environ)
+        mine = {name: value for name, value in self.env.items() if name.startswith("PREFECT_")} | {
+            "MILLRACE_STATE": self.env["MILLRACE_STATE"]
+        }
+        for name in [name for name in before if name.startswith("PREFECT_")]:
+            del os.environ[name]
+        os.environ.update(mine)
+        try:
+            with self._prefect_settings():
+                yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def _prefect_settings(self) -> AbstractContextManager[object]:
+        if "prefect" not in sys.modules:  # then it reads the environment when it is imported
+            return nullcontext()
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_UI_URL, temporary_settings
+
+        home = found.home(Path(self.env["MILLRACE_STATE"]))
+        return temporary_settings({PREFECT_API_URL: self.url, PREFECT_UI_URL: self.ui_url, PREFECT_HOME: home})
 
     def _workers_online(self) -> bool:
         request = urllib.request.Request(  # noqa: S310 - our own loopback URL
