@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -32,10 +33,11 @@ def fail() -> Iterator[Callable[..., MillraceError]]:
     """Reads from an API that answers so, and gives the error."""
 
     def failing(answer: Answer, *, web: list[Web] | None = None, **options: Any) -> MillraceError:
-        with serving(answer) as server, pytest.raises(MillraceError) as caught:
+        with serving(answer) as server:
             if web is not None:
                 web.append(server)
-            fetch(server, **options)
+            with pytest.raises(MillraceError) as caught:
+                fetch(server, **options)
         assert SECRET not in str(caught.value) + repr(caught.value)
         return caught.value
 
@@ -147,10 +149,13 @@ def test_nobody_there_is_transient() -> None:
 
 
 def test_a_slow_answer_is_transient(fail: Callable[..., MillraceError]) -> None:
-    import threading
+    released = threading.Event()
 
-    never = threading.Event()
-    error = fail(lambda _: Given(b"[]") if never.wait(1) else Given(b"[]"), timeout=0.05, retry=Retry(attempts=1))
+    def answer(_: Asked) -> Given:
+        released.wait(0.5)
+        return Given(b"[]")
+
+    error = fail(answer, timeout=0.05, retry=Retry(attempts=1))
     assert isinstance(error, Transient)
     assert "did not answer in time" in error.what
 

@@ -45,7 +45,7 @@ def test_a_dropped_connection_is_transient_and_goes_on(database: Warehouse) -> N
 
 
 def test_a_missing_table_names_close_ones() -> None:
-    with pytest.raises(Misconfigured, match='relation "public.order" does not exist') as caught:
+    with pytest.raises(Misconfigured, match=r'relation "public\.order" does not exist') as caught:
         next(Sql(table="public.order").read(Request("things")))
     assert "public.orders" in caught.value.do
 
@@ -67,7 +67,7 @@ def test_a_query_that_writes_is_refused() -> None:
 
 
 def test_infinity_is_bad_data_that_names_the_column() -> None:
-    with pytest.raises(BadData, match="`until`.*infinity") as caught:
+    with pytest.raises(BadData, match=r"`until`.*infinity") as caught:
         frame("SELECT 'infinity'::timestamptz AS until")
     assert "text" in caught.value.do
 
