@@ -118,7 +118,8 @@ class Files:
             if time.time() - before.st_mtime < duration(self.settle).total_seconds():
                 return
             seen = digest(path)
-            if not request.full and request.seen.get(uri) == seen:
+            known = request.start.items if request.full else {**request.seen, **request.start.items}
+            if known.get(uri) == seen:
                 return
             continues = resume.get("uri") == uri and resume.get("digest") == seen
             row = int(resume.get("row") or 0) if continues else 0

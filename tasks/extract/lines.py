@@ -54,12 +54,9 @@ def _whole_lines(stream: BinaryIO) -> Iterator[bytes]:
 
 def _parsed(chunk: bytes, before: int) -> pl.DataFrame:
     """Fast where all columns are plain; slowly and exactly where values are nested, types clash, or a line is at fault."""
-    try:
-        rows = pl.read_ndjson(io.BytesIO(chunk), infer_schema_length=None)
-        if set(rows.dtypes) <= FLAT and rows.width:
-            return rows
-    except pl.exceptions.PolarsError:
-        pass  # the slow way names the line, or finds that only types clash
+    fast = _plain(chunk)
+    if fast is not None:
+        return fast
     lines = chunk.split(b"\n")
     try:
         found = json.loads(b"[" + b",".join(line for line in lines if line.strip()) + b"]")
@@ -68,6 +65,15 @@ def _parsed(chunk: bytes, before: int) -> pl.DataFrame:
     if not all(type(record) is dict for record in found):
         raise _diagnosed(lines, before)
     return frame(found)
+
+
+def _plain(chunk: bytes) -> pl.DataFrame | None:
+    """The rows, or nothing where the fast reader stops or would have to choose types for nested values."""
+    try:
+        rows = pl.read_ndjson(io.BytesIO(chunk), infer_schema_length=None)
+    except pl.exceptions.PolarsError:
+        return None
+    return rows if rows.width and set(rows.dtypes) <= FLAT else None
 
 
 def _diagnosed(lines: list[bytes], before: int) -> Unreadable:
