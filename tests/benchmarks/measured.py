@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def keep_bytecode(folder: Path) -> None:
+    """Let child processes keep compiled modules in a folder, as an installed package has them, whatever this shell says."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder.absolute())
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """seconds: wall time from start to end. peak: resident memory in bytes. output: what it printed."""
