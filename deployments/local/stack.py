@@ -21,7 +21,7 @@ from deployments.local.processes import sweep
 from tasks.errors import MillraceError, Misconfigured, Transient
 
 POOL = "local"
-START_PATIENCE = 150.0  # seconds: above the supervisor's own, so that its message arrives first
+START_PATIENCE = 270.0  # seconds: above the supervisor's own, so that its message arrives first
 STOP_PATIENCE = 30.0  # seconds: flow runs, worker and server each have their own, shorter, inside
 
 

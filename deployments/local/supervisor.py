@@ -24,7 +24,7 @@ from typing import IO
 from deployments.local import found
 from deployments.local.processes import MARK, adopt_orphans, die_with_parent, marked, reap, sweep
 
-SERVER_PATIENCE = 120.0  # seconds for the first start on a loaded machine, migrations of its SQLite included
+SERVER_PATIENCE = 240.0  # seconds for the first start on a busy machine, migrations of its SQLite included
 FLOW_RUN_PATIENCE = 8.0  # seconds for flow runs to report that they were terminated
 RESTARTS = 5  # of server or worker, before the stack gives up
 

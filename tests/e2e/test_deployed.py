@@ -20,8 +20,8 @@ def test_a_schedule_starts_a_run_in_the_projects_folder(mill: Mill) -> None:
     done = {"state": {"type": {"any_": ["COMPLETED"]}}}
     run = eventually(lambda: [run for run in mill.runs("ticking", **done) if run["auto_scheduled"]])[0]
     assert run["parameters"] == {"word": "tock"}
-    lines = eventually(lambda: [line["message"] for line in mill.get("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})])
-    assert any(f"{mill.project} tock" in line for line in lines)
+    logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+    eventually(lambda: f"{mill.project} tock" in [line["message"] for line in mill.get("logs/filter", logs)], 30)
 
 
 def test_a_failed_run_reaches_webhook_and_mail(mill: Mill, sinks: Sinks) -> None:
