@@ -61,10 +61,9 @@ def pg_type(dtype: pl.DataType, column: str = "") -> str:
 
 def as_json(name: str, dtype: pl.DataType) -> pl.Expr:
     """A nested column as JSON text; null stays null."""
-    if isinstance(dtype, pl.Struct):
-        text = pl.col(name).struct.json_encode()
-    else:  # Polars encodes structs only: wrap the list as {"v":…} and cut the wrapping off
-        text = pl.struct(v=pl.col(name)).struct.json_encode().str.slice(5).str.head(-1)
+    # Polars encodes structs only: a list is wrapped into {"v":…}, and the wrapping cut off
+    wrapped = pl.struct(v=pl.col(name)).struct.json_encode().str.slice(5).str.head(-1)
+    text = pl.col(name).struct.json_encode() if isinstance(dtype, pl.Struct) else wrapped
     return pl.when(pl.col(name).is_not_null()).then(text).alias(name)
 
 
