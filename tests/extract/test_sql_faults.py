@@ -20,7 +20,7 @@ from tasks.extract.sql import Sql
 def database(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     monkeypatch.setenv("MILLRACE_WAREHOUSE_URL", warehouse.dsn.get_secret_value())
     with warehouse.connect() as connection:
-        connection.execute("CREATE TABLE orders AS SELECT id, repeat('x', 200) AS note FROM generate_series(1, 200000) AS id")
+        connection.execute("CREATE TABLE orders AS SELECT id, repeat('x', 200) AS note FROM generate_series(1, 100) AS id")
     return warehouse
 
 
@@ -29,6 +29,8 @@ def frame(query: str) -> pl.DataFrame:
 
 
 def test_a_dropped_connection_is_transient_and_goes_on(database: Warehouse) -> None:
+    with database.connect() as connection:
+        connection.execute("INSERT INTO orders SELECT id, repeat('x', 200) FROM generate_series(101, 200000) AS id")
     source = Sql(table="public.orders", key=("id",))
     reading = source.read(Request("orders", batch_rows=1000))
     page = next(reading)
