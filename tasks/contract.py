@@ -35,9 +35,7 @@ class Contract(pa.DataFrameModel):
         strict = False
 
 
-def Field(
-    *, severity: Severity = "quarantine", references: str | None = None, **rules: Any
-) -> Any:
+def Field(*, severity: Severity = "quarantine", references: str | None = None, **rules: Any) -> Any:
     """A column's rules: all of `pandera.Field` (`gt`, `ge`, `isin`, `str_matches`, `nullable`, `description`, …) and two more.
 
     Parameters
@@ -132,6 +130,12 @@ def terms(contract: type[Contract]) -> Terms:
             do="Correct the contract's annotations and fields",
             setting=contract.__name__,
         ) from error
+    if schema.drop_invalid_rows:
+        raise Misconfigured(
+            f"{contract.__name__} drops invalid rows, which would then be nowhere",
+            do="Remove drop_invalid_rows: such rows go to quarantine",
+            setting=contract.__name__,
+        )
     columns: list[Column] = []
     references: list[Reference] = []
     wording: list[dict[str, Any]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,26 @@ class Landing:
 
     Parameters
     ----------
-    root: folder; files lie in it as `pipeline/run/seq.parquet`.
+    root: folder; files lie in it as `pipeline/run/seq-attempt.parquet`.
     """
 
     root: Path
 
-    def write(self, frame: pl.DataFrame, pipeline: str, run: int, seq: int) -> LandedFile:
+    @classmethod
+    def at(cls, place: str) -> Landing:
+        """The landing that a setting names; raises Misconfigured for a URL, which none can be yet."""
+        if "://" in place:
+            raise Misconfigured(
+                "The landing is a folder of this machine, not a URL", do="Set MILLRACE_LANDING to a folder", setting="landing", value=place
+            )
+        return cls(Path(place).expanduser().absolute())
+
+    def write(self, frame: pl.DataFrame, pipeline: str, run: int, seq: int, attempt: int) -> LandedFile:
         """Write one batch so that it is there whole or not at all, also after a power cut.
 
         Raises Misconfigured when the disk is full or the folder cannot be written; nothing is left behind then.
         """
-        uri = f"{pipeline}/{run}/{seq:06d}.parquet"
+        uri = f"{pipeline}/{run}/{seq:06d}-{attempt}.parquet"
         path = self.root / uri
         partial = path.with_suffix(f".{os.getpid()}.partial")
         try:
@@ -49,9 +59,10 @@ class Landing:
             digest = _sync_and_digest(partial)
             partial.replace(path)
             _sync_folder(path.parent)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
+        except (OSError, pl.exceptions.PolarsError) as error:
             raise self._refused(error, path, pipeline) from error
+        finally:
+            partial.unlink(missing_ok=True)
         return LandedFile(uri, path.stat().st_size, digest)
 
     def read(self, uri: str, digest: str | None = None) -> pl.DataFrame:
@@ -67,9 +78,27 @@ class Landing:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise BadData(f"A landed file cannot be read: {error}", do=_RESTORE, setting="landing", value=str(path)) from error
 
-    def _refused(self, error: OSError, path: Path, pipeline: str) -> Misconfigured:
-        full = error.errno in FULL or "No space left" in str(error)
-        what = "The disk that holds the landing is full" if full else f"The landing cannot be written: {error.strerror or error}"
+    def columns(self, uri: str) -> dict[str, str]:
+        """Columns and types of a landed batch, from the file's footer; raises BadData as `read` does."""
+        path = self.root / uri
+        try:
+            return {name: str(dtype) for name, dtype in pl.read_parquet_schema(path).items()}
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise BadData(f"A landed file cannot be read: {error}", do=_RESTORE, setting="landing", value=str(path)) from error
+
+    def sweep(self, pipeline: str, run: int, registered: Collection[str]) -> None:
+        """Remove what a dead attempt wrote for a run and did not register."""
+        for path in (self.root / pipeline / str(run)).glob("*"):
+            if str(path.relative_to(self.root)) not in registered:
+                path.unlink(missing_ok=True)
+
+    def _refused(self, error: Exception, path: Path, pipeline: str) -> Misconfigured:
+        full = getattr(error, "errno", None) in FULL or "No space left" in str(error) or "File too large" in str(error)
+        what = (
+            "The disk that holds the landing is full"
+            if full
+            else f"The landing cannot be written: {getattr(error, 'strerror', None) or error}"
+        )
         do = (
             "Free space there or set MILLRACE_LANDING to a larger disk"
             if full

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+import psycopg
+
 from tasks.batch import Counts, Position
+from tasks.engine.loading import placed
 from tasks.engine.session import Session
 from tasks.errors import BadData, MillraceError
-from tasks.ledger import runs
+from tasks.ledger import batches, runs
 from tasks.ledger.registry import record_schema
 from tasks.ledger.runs import Kind
 
@@ -66,27 +69,57 @@ def close_session(session: Session) -> Report:
     name = session.pipeline.name
     end = session.end or session.run.cursor_from
     begin = perf_counter()
-    with session.warehouse.connect() as conn:
+    with placed(session), session.warehouse.connect() as conn:
+        done = runs.completed_counts(conn, session.run)
+        if done is not None:  # the commit succeeded and its answer was lost
+            session.lock.release()
+            return _report(session, done, end, *runs.outcome(conn, session.run.id))
+        batches.fence(conn, session.run, name)
         totals = runs.total(conn, session.run.id)
         zero = _zero_rows(session, conn, totals)
         swapped = session.pipeline.destination.finish(conn, session.target, session.run.rows_before) if session.target.staged else None
         session.seconds["swap"] += perf_counter() - begin if swapped else 0.0
-        drifts = record_schema(conn, name, session.run.id, session.source_columns, totals.landed) if session.source_columns else []
+        loaded = runs.loaded_batches(conn, session.run)
+        columns = _columns(session, [uri for uri, _ in loaded])
+        drifts = record_schema(conn, name, session.run.id, columns, totals.landed) if columns else []
         alerts = zero + [f"drift: {drift}" for drift in drifts]
         counts = _reconciled(session, totals, swapped)
         runs.complete(conn, session.run, end, counts, _seconds(session), alerts)
         if session.moves_checkpoint and not zero:
             runs.move_checkpoint(conn, name, session.run.id, Position(cursor=end.cursor))
-        runs.remember_items(conn, name, session.run.id, session.tail_items)
-        row = conn.execute("SELECT bytes FROM ledger.run WHERE id = %s", (session.run.id,)).fetchone()
+        if session.kind == "full_refresh":
+            runs.abandon(conn, name, "incremental")
+            runs.remember_items(conn, name, session.run.id, {uri: digest for _, items in loaded for uri, digest in items.items()})
+        if session.kind != "limited":
+            runs.remember_items(conn, name, session.run.id, session.tail_items)
+        size, _ = runs.outcome(conn, session.run.id)
     session.lock.release()
-    report = Report(
-        name, session.run.id, session.kind, counts, _seconds(session), row[0] if row else 0, end.cursor, session.run.attempt, alerts
-    )
+    report = _report(session, counts, end, size, alerts)
     session.log.info("%s completed: %s", session.where, " ".join(f"{key}={value}" for key, value in counts.to_json().items()))
     for alert in alerts:
         session.log.warning("%s alert: %s", session.where, alert)
     return report
+
+
+def _report(session: Session, counts: Counts, end: Position, size: int, alerts: list[str]) -> Report:
+    return Report(
+        session.pipeline.name, session.run.id, session.kind, counts, _seconds(session), size, end.cursor, session.run.attempt, alerts
+    )
+
+
+def _columns(session: Session, uris: list[str]) -> dict[str, str]:
+    """Columns that the source sent in this run; what an earlier attempt loaded is asked of its files."""
+    if not session.run.continued:
+        return session.source_columns
+    seen: dict[str, str] = {}
+    for uri in uris:
+        try:
+            sent = session.landing.columns(uri)
+        except BadData as gone:
+            session.log.warning("%s drift is judged without one batch: %s", session.where, gone)
+            sent = {}
+        seen |= {name: dtype for name, dtype in sent.items() if dtype != "Null" or name not in seen}
+    return seen
 
 
 def _reconciled(session: Session, totals: Counts, swapped: Counts | None) -> Counts:
@@ -103,7 +136,7 @@ def _reconciled(session: Session, totals: Counts, swapped: Counts | None) -> Cou
     if not totals.balanced:
         raise BadData(
             f"The run does not balance: landed {totals.landed} + derived {totals.derived}, accounted for {totals.accounted}",
-            do="The cursor stays and the run counts as failed; compare ledger.batch for this run",
+            do="The cursor stays and the run counts as failed; compare ledger.batch for this run, then read all again with full_refresh",
             pipeline=session.pipeline.name,
             value=totals.to_json(),
         )
@@ -170,7 +203,7 @@ def fail_session(session: Session, error: BaseException, stage: str) -> tuple[Fa
     try:
         with session.warehouse.connect() as conn:
             counts = runs.fail(conn, session.run, failure.to_json(), _seconds(session))
-    except MillraceError as lost:
+    except (MillraceError, psycopg.Error) as lost:
         # The run stays `running` in the ledger and the next attempt marks it as crashed.
         session.log.error("%s could not be marked as failed: %s", session.where, lost)
     finally:

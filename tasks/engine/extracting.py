@@ -6,10 +6,12 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from tasks.batch import Batch, Position
+from tasks.engine.loading import placed
 from tasks.engine.session import Session
-from tasks.errors import BadData, MillraceError
+from tasks.errors import BadData, MillraceError, Transient
 from tasks.extract.source import Page, Request
 from tasks.ledger import batches, runs
 
@@ -19,6 +21,7 @@ class Gathered:
     """Pages on their way to become one batch."""
 
     frames: list[pl.DataFrame] = field(default_factory=list)
+    shape: pl.DataFrame = field(default_factory=pl.DataFrame)
     rows: int = 0
     position: Position | None = None
     items: dict[str, str] = field(default_factory=dict)
@@ -29,6 +32,7 @@ class Gathered:
         """Take a page in."""
         if page.rows.height:
             self.frames.append(page.rows)
+            self.shape = pl.concat([self.shape, page.rows.clear()], how="diagonal_relaxed")
         self.rows += page.rows.height
         self.position = page.position
         self.items |= page.position.items
@@ -37,15 +41,17 @@ class Gathered:
             self.origins.append(page.origin)
 
     def fits(self, page: Page) -> bool:
-        """Whether the page can stand in one frame with the others: the same columns may differ in presence, not in kind."""
-        if not self.frames or not page.rows.height:
+        """Whether the page can stand in one frame with the others: no value may change because of its neighbours."""
+        return all(self._takes(page.rows.get_column(name)) for name in page.rows.columns if name in self.shape.columns)
+
+    def _takes(self, values: pl.Series) -> bool:
+        known, found = self.shape.schema[values.name], values.dtype
+        if _alike(known, found):
             return True
-        try:
-            pl.concat([self.frames[-1].clear(), page.rows.clear()], how="diagonal_relaxed")
-        except pl.exceptions.PolarsError:
-            return False
-        known = self.frames[-1].schema
-        return all(_mergeable(known[name], dtype) for name, dtype in page.rows.schema.items() if name in known)
+        if found.is_integer() and known == pl.Float64:
+            return _whole(values)
+        above = (frame.get_column(values.name) for frame in self.frames if values.name in frame.columns)
+        return known.is_integer() and found == pl.Float64 and all(map(_whole, above))
 
     def frame(self) -> pl.DataFrame:
         """All rows in one frame; a column that a page lacks is null there."""
@@ -57,9 +63,30 @@ class Gathered:
         return shown if len(self.origins) <= 3 else f"{shown} and {len(self.origins) - 3} more"
 
 
-def _mergeable(known: pl.DataType, found: pl.DataType) -> bool:
-    """Equal types, or one is all null: no number becomes text just because of its neighbours."""
-    return known == found or pl.Null in (known, found) or (known.is_numeric() and found.is_numeric())
+def _alike(known: pl.DataType, found: pl.DataType) -> bool:
+    """Equal types, or types with a common one that keeps every value as it is."""
+    if known == found or pl.Null in (known, found):
+        return True
+    if isinstance(known, pl.Struct) and isinstance(found, pl.Struct):
+        there = {field.name: field.dtype for field in known.fields}
+        return all(_alike(_kind(there[field.name]), _kind(field.dtype)) for field in found.fields if field.name in there)
+    if isinstance(known, pl.List) and isinstance(found, pl.List):
+        return _alike(_kind(known.inner), _kind(found.inner))
+    pair = (known, found)
+    return (
+        all(dtype.is_signed_integer() for dtype in pair)
+        or all(dtype.is_unsigned_integer() for dtype in pair)
+        or all(dtype.is_float() for dtype in pair)
+    )
+
+
+def _kind(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
+
+
+def _whole(values: pl.Series) -> bool:
+    """Whether these whole numbers survive as floats."""
+    return values.dtype.is_float() or bool(values.is_between(-(2**53), 2**53).all())
 
 
 class Extraction:
@@ -73,22 +100,39 @@ class Extraction:
         self._held: Page | None = None
         self._deferred: BadData | None = None
         self._left = session.parameters.limit
+        self._broken: MillraceError | None = None
 
     def next_batch(self) -> Batch | None:
         """Land the next batch; None when the source has no more.
 
-        Raises what the source raises; BadData about some of its objects comes after all the others were landed.
+        Raises what the source raises; BadData about some of its objects comes after all the others were landed. Where a source that
+        failed cannot be read on in the middle, and rows that come twice would be kept twice, it raises what no retry mends.
         """
+        if self._broken is not None:
+            raise self._broken
         if self._deferred is not None:
             raise self._deferred
         if self._session.end is not None:
             return None
+        left = self._left
         try:
-            gathered, ended = self._gather()
-        except BaseException:
+            with placed(self._session):
+                gathered, ended = self._gather()
+        except BaseException as error:
             self.close()
+            self._left = left
+            if isinstance(error, Transient) and not self._can_read_on():
+                self._broken = _starts_over(error)
+                raise self._broken from error
             raise
-        return self._land(gathered, ended)
+        with placed(self._session):
+            return self._land(gathered, ended)
+
+    def _can_read_on(self) -> bool:
+        """Whether another read brings no row of this attempt again, or only into a table that knows it by its key."""
+        session = self._session
+        keyed = bool(session.pipeline.destination.key) and not session.target.staged
+        return keyed or self._seq == session.run.seq or bool(self._from.resume or self._from.items)
 
     def close(self) -> None:
         """Release the source; harmless when there is nothing to release."""
@@ -125,15 +169,17 @@ class Extraction:
             # Some objects of the source are unreadable; what the others gave is landed and loaded first.
             self._deferred = error
             return None
-        except MillraceError as error:
-            raise error.at(pipeline=self._session.pipeline.name) from error
 
     def _land(self, gathered: Gathered, ended: bool) -> Batch | None:
         session, batch = self._session, None
         position = gathered.position or self._from
         position = Position(position.cursor, position.resume, gathered.items)
         with session.timed("land"):
-            file = session.landing.write(gathered.frame(), session.pipeline.name, session.run.id, self._seq) if gathered.rows else None
+            file = (
+                session.landing.write(gathered.frame(), session.pipeline.name, session.run.id, self._seq, session.run.attempt)
+                if gathered.rows
+                else None
+            )
             complete = ended and self._deferred is None
             with session.warehouse.connect() as conn:
                 if file is not None:
@@ -150,7 +196,7 @@ class Extraction:
                     )
                 if complete:
                     runs.read_complete(conn, session.run.id, position)
-        self._from = position
+        self._from = Position(position.cursor, position.resume, {**self._from.items, **gathered.items})
         if file is None:
             session.tail_items |= gathered.items
         else:
@@ -163,14 +209,22 @@ class Extraction:
         return batch
 
 
+def _starts_over(error: Transient) -> MillraceError:
+    return MillraceError(
+        f"The read was interrupted and this source cannot be read on in the middle: {error.what}",
+        do="Run again: what this run loaded is taken back and the source is read from its beginning",
+        pipeline=error.pipeline,
+    )
+
+
 def request(session: Session, start: Position) -> Request:
     """What this run asks of its source."""
     full = session.kind == "full_refresh"
     with session.warehouse.connect(autocommit=True) as conn:
-        seen = {} if full else runs.seen_items(conn, session.pipeline.name)
+        seen = dict(start.items) if full else {**runs.seen_items(conn, session.pipeline.name), **start.items}
     return Request(
         pipeline=session.pipeline.name,
-        start=start if not full or session.run.continued else Position(None, start.resume, start.items),
+        start=start,
         interval=session.parameters.interval,
         seen=seen,
         full=full,

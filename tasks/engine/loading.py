@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
 
 from tasks.batch import Batch, Counts, Position
@@ -19,21 +22,12 @@ def load_batch(session: Session, batch: Batch) -> Counts:
     Raises
     ------
     Transient: the connection was lost or another writer got in between; nothing was written.
+    Withdrawn: a batch before this one failed for good.
     BadData: a `stop` rule, a missing column, a broken transform, or counts that do not balance.
     """
     seconds: dict[str, float] = {}
-    try:
-        with session.gate.turn(batch.seq):
-            counts = _refine_and_commit(session, batch, seconds)
-    except MillraceError as error:
-        raise error.at(pipeline=session.pipeline.name, batch=batch.id) from error
-    except psycopg.OperationalError as error:
-        raise Transient(
-            f"The connection to the warehouse was lost while loading: {error}",
-            do="Nothing: the batch is loaded again from the landing; if it keeps happening, see whether the database restarts",
-            pipeline=session.pipeline.name,
-            batch=batch.id,
-        ) from error
+    with placed(session, batch), session.gate.turn(batch.seq):
+        counts = _refine_and_commit(session, batch, seconds)
     session.gate.leave(batch.seq)
     session.count(counts)
     session.log.info(
@@ -62,10 +56,25 @@ def _refine_and_commit(session: Session, batch: Batch, seconds: dict[str, float]
 
 def inspect_batch(session: Session, batch: Batch) -> None:
     """Refine a batch only to see whether a rule stops the run; nothing is kept. Raises BadData if one does."""
-    try:
+    with placed(session, batch):
         _refined(session, batch)
+
+
+@contextmanager
+def placed(session: Session, batch: Batch | None = None) -> Iterator[None]:
+    """Say in every error which pipeline and batch it is about, and make one of ours of a lost connection."""
+    name, number = session.pipeline.name, batch.id if batch else None
+    try:
+        yield
     except MillraceError as error:
-        raise error.at(pipeline=session.pipeline.name, batch=batch.id) from error
+        raise error.at(pipeline=name, batch=number) from error
+    except psycopg.OperationalError as error:
+        raise Transient(
+            f"The connection to the warehouse was lost: {str(error).strip()}",
+            do="Nothing: what was not committed is done again; if it keeps happening, see whether the database restarts",
+            pipeline=name,
+            batch=number,
+        ) from error
 
 
 def _refined(session: Session, batch: Batch) -> Refined:
@@ -111,13 +120,13 @@ def _commit(session: Session, batch: Batch, refined: Refined, seconds: dict[str,
                 do="Nothing was loaded and the cursor stays; this is a fault of Millrace: keep the landed file and report it",
                 value=counts.to_json(),
             )
+        batches.fence(conn, session.run, name)
         batches.write_quarantine(conn, batch, refined.rejects, session.contract_version)
         batches.write_violations(conn, batch, refined.violations)
-        batches.fence(conn, session.run, name)
         reached = batches.mark_loaded(conn, batch, counts, seconds, session.contract_version, session.pipeline.version)
         if session.moves_checkpoint and session.kind == "incremental":
             runs.move_checkpoint(conn, name, session.run.id, _kept(session, reached))
-        if session.kind != "limited":
+        if session.kind not in ("limited", "full_refresh"):  # what a full refresh read is loaded when it is swapped in
             runs.remember_items(conn, name, session.run.id, batch.position.items)
     return counts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from subprocess import run as run_command
@@ -22,6 +22,7 @@ from tasks.ledger import runs
 from tasks.ledger.lineage import ensure_lineage_view
 from tasks.ledger.lock import Lock
 from tasks.ledger.registry import contract_version
+from tasks.ledger.resuming import resume
 from tasks.ledger.runs import Kind
 from tasks.ledger.schema import ensure_ledger
 from tasks.load.destination import Target
@@ -45,6 +46,7 @@ def open_session(
     """
     kind = kind_of(pipeline, parameters)
     settings = read_settings()
+    landing = Landing.at(settings.landing)
     warehouse = find_warehouse(pipeline.warehouse)
     ensure_ledger(warehouse)
     staged, partition = kind == "full_refresh", parameters.interval.name if kind == "interval" else ""
@@ -57,12 +59,16 @@ def open_session(
             conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (pipeline.name,))
             run = _run(conn, pipeline, kind, parameters, partition, flow_run_id)
             target = Target(pipeline.destination.table, pipeline.terms.columns, pipeline.name, run.id, staged=staged)
-            if staged and not run.continued:
+            if staged and (not run.continued or run.taken_back):
                 pipeline.destination.discard(conn, target)
             pipeline.destination.prepare(conn, target)
+            if not staged:
+                _take_back(conn, target.table, run.taken_back)
             ensure_lineage_view(conn, pipeline)
             version = contract_version(conn, pipeline.name, pipeline.terms)
             adopted = runs.pending(conn, run.id)
+            if run.continued:
+                landing.sweep(pipeline.name, run.id, runs.landed_files(conn, run.id))
             conn.commit()
     except BaseException:
         lock.release()
@@ -76,7 +82,7 @@ def open_session(
         contract_version=version,
         adopted=adopted,
         warehouse=warehouse,
-        landing=Landing(Path(settings.landing)),
+        landing=landing,
         settings=settings,
         lock=lock,
         log=log,
@@ -87,12 +93,32 @@ def open_session(
     return session
 
 
-def kind_of(pipeline: Pipeline, parameters: Parameters) -> Kind:
-    """What sort of run the parameters ask for; raises Misconfigured where they contradict each other or the pipeline."""
+def kind_of(pipeline: Pipeline, parameters: Parameters, *, dry: bool = False) -> Kind:
+    """What sort of run the parameters ask for; raises Misconfigured where they contradict each other or the pipeline.
+
+    Parameters
+    ----------
+    dry: nothing will be written, so a limit is harmless.
+    """
     staged = parameters.full_refresh or pipeline.destination.always_staged
-    if staged and parameters.limit:
+    by_key = bool(pipeline.destination.key)
+    if staged and parameters.limit and not dry:
         raise _contradiction(
             pipeline, "limit", "would swap in a part of the table", "Use `millrace preview` or dry_run to look at a few rows"
+        )
+    if parameters.limit and not (by_key or staged or dry):
+        raise _contradiction(
+            pipeline,
+            "limit",
+            "would load rows that the next run loads again, as they have no key",
+            "Use `millrace preview` or dry_run to look at a few rows",
+        )
+    if getattr(pipeline.source, "since", None) is not None and not (by_key or staged):
+        raise Misconfigured(
+            "The source reads again from its cursor on, and Append would keep those rows twice",
+            do="Use Upsert with a key, or leave since= out of the source",
+            pipeline=pipeline.name,
+            setting="load",
         )
     if parameters.interval and staged:
         raise _contradiction(pipeline, "start_date", "would replace the table with one window of it", "Leave the dates out, or use Upsert")
@@ -128,11 +154,17 @@ def _run(
     asked = parameters.to_json()
     found = runs.interrupted(conn, pipeline.name, kind, asked)
     if found is not None:
-        return runs.resume(conn, found, facts)
-    superseded: dict[Kind, tuple[Kind, ...]] = {"full_refresh": ("full_refresh", "incremental"), "limited": ("limited",)}
-    for kind_before in superseded.get(kind, ()):
-        runs.abandon(conn, pipeline.name, kind_before)
+        return resume(conn, found, facts, keyed=bool(pipeline.destination.key))
+    if kind in ("full_refresh", "limited"):
+        runs.abandon(conn, pipeline.name, kind)
     return runs.start(conn, pipeline.name, kind, asked, facts)
+
+
+def _take_back(conn: psycopg.Connection, table: str, batches: Sequence[int]) -> None:
+    """Remove the rows of batches that are read again, from a table that would not know them by a key."""
+    if batches:
+        schema, _, name = table.partition(".")
+        conn.execute(sql.SQL("DELETE FROM {} WHERE _batch = ANY(%s)").format(sql.Identifier(schema, name)), (list(batches),))
 
 
 def _rows(conn: psycopg.Connection, table: str) -> int | None:

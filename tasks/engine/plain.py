@@ -35,6 +35,6 @@ def plain_stages(pool: ThreadPoolExecutor) -> Stages:
     return Stages(
         extract=lambda session, extraction: retried(extraction.next_batch),
         load=lambda session, batch: pool.submit(lambda: retried(lambda: load_batch(session, batch))),
-        inspect=inspect_batch,
-        close=close_session,
+        inspect=lambda session, batch: retried(lambda: inspect_batch(session, batch)),
+        close=lambda session: retried(lambda: close_session(session)),
     )

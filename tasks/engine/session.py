@@ -89,7 +89,7 @@ class Session:
         self.bytes = 0
         self.source_columns: dict[str, str] = {}
         self.end: Position | None = run.read_to
-        self.tail_items: dict[str, str] = {}
+        self.tail_items: dict[str, str] = dict(run.read_to.items) if run.read_to else {}
         self._mutex = threading.Lock()
 
     @property

@@ -51,7 +51,7 @@ def try_run(pipeline: Pipeline, parameters: Parameters) -> Report:
     Copies of a key in different batches are counted as inserted each, since no batch sees the other.
     """
     begin = perf_counter()
-    kind, settings = kind_of(pipeline, parameters), read_settings()
+    kind, settings = kind_of(pipeline, parameters, dry=True), read_settings()
     warehouse = find_warehouse(pipeline.warehouse)
     ensure_ledger(warehouse)
     with warehouse.connect(autocommit=True) as conn:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tasks.batch import Batch, Counts
 from tasks.engine.closing import Report
 from tasks.engine.extracting import Extraction
+from tasks.engine.gate import Withdrawn
 from tasks.engine.session import Session
 
 
@@ -68,6 +69,9 @@ def _settle(session: Session, loading: deque[tuple[Batch, Pending]]) -> Counts:
     try:
         counts: Counts = pending.result()
         return counts
+    except BaseException:
+        session.gate.fail(batch.seq)
+        raise
     finally:
         session.gate.leave(batch.seq)
 
@@ -77,6 +81,8 @@ def _wait_out(session: Session, loading: deque[tuple[Batch, Pending]]) -> None:
     while loading:
         try:
             _settle(session, loading)
+        except Withdrawn:
+            session.log.info("%s a later batch waits in the landing", session.where)
         except Exception as error:  # noqa: BLE001 (logged; the first error is the one that is raised)
             session.log.error("%s another batch failed too: %s", session.where, error)
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from tasks.batch import Batch, Counts, Position
-from tasks.errors import Transient
+from tasks.errors import MillraceError
 from tasks.landing import LandedFile
 from tasks.ledger.runs import COUNTS, Run
 
@@ -18,6 +18,7 @@ def register(
     conn: psycopg.Connection, run: Run, pipeline: str, seq: int, file: LandedFile, rows: int, position: Position, origin: str, calls: int
 ) -> Batch:
     """Note a landed file as the run's next batch; from here on the rows cannot be lost."""
+    fence(conn, run, pipeline)
     row = conn.execute(
         """INSERT INTO ledger.batch (run_id, pipeline, seq, uri, origin, bytes, digest, position, landed, attempt)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
@@ -42,12 +43,17 @@ def fence(conn: psycopg.Connection, run: Run, pipeline: str) -> None:
     """Hold the run's row, and refuse to write when a later attempt has taken the run over.
 
     Batches of one run that load side by side meet here, at the end of their transactions, so the checkpoint moves in order.
+
+    Raises
+    ------
+    MillraceError: this attempt lost its lock (no retry gets it back); nothing of the open transaction may be committed.
     """
-    row = conn.execute("SELECT attempts FROM ledger.run WHERE id = %s FOR UPDATE", (run.id,)).fetchone()
-    if row is None or row[0] != run.attempt:
-        raise Transient(
-            f"Attempt {run.attempt} of run {run.id} lost its lock and attempt {row[0] if row else '?'} has taken over",
-            do="Nothing: the later attempt loads what is left; this one stops without writing",
+    row = conn.execute("SELECT attempts, state FROM ledger.run WHERE id = %s FOR UPDATE", (run.id,)).fetchone()
+    if row != (run.attempt, "running"):
+        now = f"attempt {row[0]}, {row[1]}" if row else "gone"
+        raise MillraceError(
+            f"Attempt {run.attempt} of run {run.id} lost its lock and another took over: the run is now {now}",
+            do="Nothing: whoever holds the lock loads what is left; this attempt stops without writing",
             pipeline=pipeline,
         )
 

@@ -32,6 +32,7 @@ class Run:
     rows_before: rows in the target when the run began, for the safety of a swap.
     continued: an earlier attempt of this run was interrupted.
     seq: number of the next batch to land.
+    taken_back: loaded batches that are read again and whose rows must leave the target first.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Run:
     rows_before: int | None
     continued: bool
     seq: int
+    taken_back: tuple[int, ...] = ()
 
 
 def checkpoint(conn: psycopg.Connection, pipeline: str) -> Position:
@@ -58,7 +60,7 @@ def seen_items(conn: psycopg.Connection, pipeline: str) -> dict[str, str]:
 
 def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any], facts: Mapping[str, Any]) -> Run:
     """Begin a new run. `facts`: partition, source, destination, versions, rows_before, flow_run_id."""
-    begin = Position(cursor=checkpoint(conn, pipeline).cursor)
+    begin = Position() if kind == "full_refresh" else Position(cursor=checkpoint(conn, pipeline).cursor)
     row = conn.execute(
         """INSERT INTO ledger.run (pipeline, partition, kind, parameters, source, destination, cursor_from, versions, rows_before, flow_run_id)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
@@ -76,7 +78,7 @@ def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mappi
         ),
     ).fetchone()
     assert row is not None  # noqa: S101 (INSERT … RETURNING always answers)
-    _attempt(conn, row[0], 1, facts["flow_run_id"])
+    begin_attempt(conn, row[0], 1, facts["flow_run_id"])
     return Run(row[0], 1, kind, begin, begin, None, facts["rows_before"], continued=False, seq=0)
 
 
@@ -98,47 +100,22 @@ def interrupted(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters:
     """The newest run that ended without completing and that a new run with these parameters should continue.
 
     Only the newest run of its kind counts, so that what was superseded is not brought back; a full refresh is continued only
-    while nothing else has written since and its first half is not stale.
+    while nothing else has written since and its first half is not stale. One whose swap was refused had read everything:
+    the next one reads the source anew.
     """
     if kind == "limited":
         return None
     row = conn.execute(
         """SELECT id, state, started_at > now() - %s * interval '1 hour' AS fresh,
-                  id = (SELECT max(id) FROM ledger.run WHERE pipeline = %s AND kind <> 'limited') AS newest
+                  id = (SELECT max(id) FROM ledger.run WHERE pipeline = %s AND kind <> 'limited') AS newest,
+                  state = 'failed' AND read_to IS NOT NULL AND failure ->> 'kind' = 'BadData'
+                  AND NOT EXISTS (SELECT FROM ledger.batch b WHERE b.run_id = run.id AND b.state = 'landed') AS refused
            FROM ledger.run WHERE pipeline = %s AND kind = %s AND (kind = 'incremental' OR parameters = %s) ORDER BY id DESC LIMIT 1""",
         (STALE_AFTER_HOURS, pipeline, pipeline, kind, Jsonb(dict(parameters))),
     ).fetchone()
     if row is None or row[1] not in ("failed", "crashed"):
         return None
-    return row[0] if kind != "full_refresh" or (row[2] and row[3]) else None
-
-
-def resume(conn: psycopg.Connection, run_id: int, facts: Mapping[str, Any]) -> Run:
-    """Begin another attempt of an interrupted run, behind its last landed batch.
-
-    When the attempt before landed nothing although it had a place to resume from, that place may have expired
-    (a page token): the read then starts over from where the run began, and known rows come out as unchanged.
-    """
-    with conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(
-            """UPDATE ledger.run SET state = 'running', attempts = attempts + 1, ended_at = NULL, failure = NULL, versions = %s, flow_run_id = %s
-               WHERE id = %s RETURNING *""",
-            (Jsonb(facts["versions"]), facts["flow_run_id"], run_id),
-        ).fetchone()
-        last = cursor.execute("SELECT seq, position FROM ledger.batch WHERE run_id = %s ORDER BY seq DESC LIMIT 1", (run_id,)).fetchone()
-        before = cursor.execute(
-            "SELECT batches_landed, error FROM ledger.attempt WHERE run_id = %s ORDER BY number DESC LIMIT 1", (run_id,)
-        ).fetchone()
-    assert row is not None  # noqa: S101 (the id comes from `interrupted`)
-    _attempt(conn, run_id, row["attempts"], facts["flow_run_id"])
-    begin = Position.from_json(row["cursor_from"])
-    stuck = row["attempts"] > 2 and before is not None and before["batches_landed"] == 0 and before["error"] is not None
-    position = Position.from_json(last["position"]) if last and not stuck else begin
-    read_to = Position.from_json(row["read_to"]) if row["read_to"] else None
-    place = position if position.resume else begin
-    return Run(
-        run_id, row["attempts"], row["kind"], begin, place, read_to, row["rows_before"], continued=True, seq=last["seq"] + 1 if last else 0
-    )
+    return row[0] if kind != "full_refresh" or (row[2] and row[3] and not row[4]) else None
 
 
 def pending(conn: psycopg.Connection, run_id: int) -> list[Batch]:
@@ -162,14 +139,26 @@ def pending(conn: psycopg.Connection, run_id: int) -> list[Batch]:
     ]
 
 
+def landed_files(conn: psycopg.Connection, run_id: int) -> set[str]:
+    """Every file of a run that the ledger knows, discarded ones too."""
+    return {uri for (uri,) in conn.execute("SELECT uri FROM ledger.batch WHERE run_id = %s", (run_id,)).fetchall()}
+
+
+def loaded_batches(conn: psycopg.Connection, run: Run) -> list[tuple[str, dict[str, str]]]:
+    """File and finished objects of each loaded batch of a run, in order."""
+    query = "SELECT uri, position -> 'items' FROM ledger.batch WHERE run_id = %s AND state = 'loaded' ORDER BY seq"
+    return [(uri, items or {}) for uri, items in conn.execute(query, (run.id,)).fetchall()]
+
+
 def complete(conn: psycopg.Connection, run: Run, end: Position, totals: Counts, seconds: Mapping[str, float], alerts: list[str]) -> None:
     """End a run; the table's own constraint refuses sums that do not balance (L1), so none can be recorded as completed."""
     assignments = ", ".join(f"{name} = %({name})s" for name in COUNTS)
     conn.execute(
         f"""UPDATE ledger.run SET state = 'completed', ended_at = now(), cursor_to = %(to)s, alerts = %(alerts)s, {assignments},
                seconds = %(seconds)s,
-               bytes = coalesce((SELECT sum(bytes) FROM ledger.batch WHERE run_id = %(id)s), 0),
-               digest = (SELECT encode(sha256(string_agg(digest, '' ORDER BY seq)::bytea), 'hex') FROM ledger.batch WHERE run_id = %(id)s)
+               bytes = coalesce((SELECT sum(bytes) FROM ledger.batch WHERE run_id = %(id)s AND state <> 'discarded'), 0),
+               digest = (SELECT encode(sha256(string_agg(digest, '' ORDER BY seq)::bytea), 'hex') FROM ledger.batch
+                         WHERE run_id = %(id)s AND state <> 'discarded')
             WHERE id = %(id)s""",  # noqa: S608 (column names are our own constants)
         {"id": run.id, "to": Jsonb(end.to_json()), "alerts": Jsonb(alerts), "seconds": Jsonb(dict(seconds)), **totals.to_json()},
     )
@@ -181,6 +170,22 @@ def total(conn: psycopg.Connection, run_id: int) -> Counts:
     sums = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in COUNTS)
     row = conn.execute(f"SELECT {sums} FROM ledger.batch WHERE run_id = %s AND state <> 'discarded'", (run_id,)).fetchone()  # noqa: S608
     return Counts(*(row or ()))
+
+
+def completed_counts(conn: psycopg.Connection, run: Run) -> Counts | None:
+    """The counts of a run that this attempt has completed already, else None."""
+    columns = ", ".join(COUNTS)
+    row = conn.execute(
+        f"SELECT {columns} FROM ledger.run WHERE id = %s AND state = 'completed' AND attempts = %s",  # noqa: S608 (own constants)
+        (run.id, run.attempt),
+    ).fetchone()
+    return Counts(*row) if row else None
+
+
+def outcome(conn: psycopg.Connection, run_id: int) -> tuple[int, list[str]]:
+    """Bytes landed and alerts of a run."""
+    row = conn.execute("SELECT bytes, alerts FROM ledger.run WHERE id = %s", (run_id,)).fetchone()
+    return (row[0], row[1]) if row else (0, [])
 
 
 def move_checkpoint(conn: psycopg.Connection, pipeline: str, run_id: int, position: Position) -> None:
@@ -208,12 +213,13 @@ def remember_items(conn: psycopg.Connection, pipeline: str, run_id: int, items: 
 
 
 def fail(conn: psycopg.Connection, run: Run, failure: Mapping[str, Any], seconds: Mapping[str, float]) -> Counts:
-    """End a run as failed; what was loaded stays loaded and accounted for."""
+    """End a run as failed; what was loaded stays loaded and accounted for. A run that a later attempt has taken over is left to it."""
     totals = total(conn, run.id)
     assignments = ", ".join(f"{name} = %({name})s" for name in COUNTS)
     conn.execute(
-        f"UPDATE ledger.run SET state = 'failed', ended_at = now(), failure = %(failure)s, seconds = %(seconds)s, {assignments} WHERE id = %(id)s",  # noqa: S608
-        {"id": run.id, "failure": Jsonb(dict(failure)), "seconds": Jsonb(dict(seconds)), **totals.to_json()},
+        f"""UPDATE ledger.run SET state = 'failed', ended_at = now(), failure = %(failure)s, seconds = %(seconds)s, {assignments}
+            WHERE id = %(id)s AND attempts = %(attempt)s AND state = 'running'""",  # noqa: S608 (own constants)
+        {"id": run.id, "attempt": run.attempt, "failure": Jsonb(dict(failure)), "seconds": Jsonb(dict(seconds)), **totals.to_json()},
     )
     _end_attempt(conn, run, "failed", str(failure.get("message")))
     return totals
@@ -229,7 +235,8 @@ def abandon(conn: psycopg.Connection, pipeline: str, kind: Kind) -> None:
         conn.execute("UPDATE ledger.batch SET state = 'discarded' WHERE run_id = %s AND state = 'landed'", (run_id,))
 
 
-def _attempt(conn: psycopg.Connection, run_id: int, number: int, flow_run_id: str | None) -> None:
+def begin_attempt(conn: psycopg.Connection, run_id: int, number: int, flow_run_id: str | None) -> None:
+    """Note who tries a run now."""
     conn.execute(
         "INSERT INTO ledger.attempt (run_id, number, flow_run_id, host, pid) VALUES (%s, %s, %s, %s, %s)",
         (run_id, number, flow_run_id, socket.gethostname(), os.getpid()),
@@ -238,6 +245,6 @@ def _attempt(conn: psycopg.Connection, run_id: int, number: int, flow_run_id: st
 
 def _end_attempt(conn: psycopg.Connection, run: Run, outcome: str, error: str | None) -> None:
     conn.execute(
-        "UPDATE ledger.attempt SET ended_at = now(), outcome = %s, error = %s WHERE run_id = %s AND number = %s",
+        "UPDATE ledger.attempt SET ended_at = now(), outcome = %s, error = %s WHERE run_id = %s AND number = %s AND outcome = 'running'",
         (outcome, error, run.id, run.attempt),
     )

@@ -7,6 +7,7 @@ is a failure. Nothing is rounded, cut or guessed in silence: `1.5` is no integer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -79,11 +80,13 @@ def _from_text(wanted: pl.DataType) -> Caster | None:
 
 def _from_typed(found: pl.DataType, wanted: pl.DataType) -> Caster | None:
     if wanted == pl.String:
-        return json_text if found.is_nested() else (lambda values: values.cast(pl.String))
+        if holds_bytes(found) and found.is_nested():
+            return None
+        return json_text if found.is_nested() else (lambda values: values.cast(pl.String, strict=False))
     if found.is_numeric() and wanted.is_numeric():
-        exact = (found.is_integer() and wanted.is_integer()) or wanted.is_float()
+        exact = (found.is_integer() and wanted.is_integer()) or (wanted.is_float() and not found.is_integer())
         return (
-            (lambda values: values.cast(wanted, strict=False))
+            (lambda values: _finite(values, values.cast(wanted, strict=False)))
             if exact
             else (lambda values: _lossless(values, values.cast(wanted, strict=False)))
         )
@@ -98,7 +101,7 @@ def _from_typed(found: pl.DataType, wanted: pl.DataType) -> Caster | None:
     if isinstance(found, pl.Datetime) and wanted == pl.Date:
         return lambda values: _lossless(values, values.dt.date())
     if found.is_nested() and wanted.is_nested():
-        return lambda values: values.cast(wanted, strict=False)
+        return lambda values: _same_items(values, values.cast(wanted, strict=False))
     return None
 
 
@@ -108,21 +111,32 @@ def _integers(text: pl.Series, wanted: pl.DataType) -> pl.Series:
     exact = text.cast(wanted, strict=False)
     if exact.null_count() == text.null_count():
         return exact
-    numbers = text.cast(pl.Float64, strict=False)
-    return exact.zip_with(exact.is_not_null(), _lossless(numbers, numbers.cast(wanted, strict=False)))
+    return text.str.replace(r"^([+-]?\d+)\.0*$", "${1}").cast(wanted, strict=False)
 
 
 def _decimals(text: pl.Series, wanted: pl.Decimal) -> pl.Series:
     """Decimals from text; digits beyond the promised scale are a failure, not rounded away."""
-    after = text.cast(wanted, strict=False)
-    finer = pl.Decimal(38, min(wanted.scale + 6, 37))
-    before = text.cast(finer, strict=False)
-    return after.set((after.cast(finer, strict=False) != before).fill_null(False), None)
+    fraction = text.str.extract(r"^[+-]?\d*\.?(\d*?)0*$")
+    keeps = fraction.is_not_null() & (fraction.str.len_chars() <= wanted.scale)
+    return text.cast(wanted, strict=False).set(~keeps.fill_null(False), None)
 
 
 def _lossless(before: pl.Series, after: pl.Series) -> pl.Series:
     """Keep what is equal when cast back; the rest becomes null, that is, a failure."""
     return after.set((after.cast(before.dtype) != before).fill_null(True) & after.is_not_null(), None)
+
+
+def _finite(before: pl.Series, after: pl.Series) -> pl.Series:
+    """Numbers that became infinite did not fit."""
+    if not after.dtype.is_float() or not before.dtype.is_float():
+        return after
+    return after.set((after.is_infinite() & before.is_finite()).fill_null(False), None)
+
+
+def _same_items(before: pl.Series, after: pl.Series) -> pl.Series:
+    """Nested values of which every item is what it was; the rest becomes null, that is, a failure."""
+    back = after.cast(before.dtype, strict=False)
+    return pl.select(pl.when(back.eq_missing(before)).then(after)).to_series().alias(before.name)
 
 
 def _booleans(text: pl.Series) -> pl.Series:
@@ -160,6 +174,18 @@ def _rezone(values: pl.Series, wanted: pl.Datetime) -> pl.Series:
         aware.dt.convert_time_zone(wanted.time_zone) if wanted.time_zone else aware.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     )
     return moved.cast(wanted)
+
+
+def holds_bytes(dtype: Any) -> bool:
+    """Whether bytes are anywhere in a type: JSON has no form for them."""
+    inner = (
+        [field.dtype for field in dtype.fields]
+        if isinstance(dtype, pl.Struct)
+        else [dtype.inner]
+        if isinstance(dtype, pl.List | pl.Array)
+        else []
+    )
+    return bool(dtype == pl.Binary or any(map(holds_bytes, inner)))
 
 
 def json_text(values: pl.Series) -> pl.Series:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from tasks.contract import Contract, Severity, Terms, terms
+from tasks.errors import Misconfigured
 from tasks.refine.cast import cast_columns
 from tasks.refine.references import Lookup
 
@@ -66,7 +67,8 @@ def _pandera(typed: pl.DataFrame, contract: type[Contract], promised: Terms, los
         return pl.DataFrame(schema=FAILURES)
     except SchemaErrors as errors:
         cases: pl.DataFrame = errors.failure_cases
-    cases = cases.filter(pl.col("index").is_not_null() & ~((pl.col("check") == "not_nullable") & pl.col("column").is_in(list(lost))))
+    _refuse_broken_rules(cases, contract)
+    cases = cases.filter(~((pl.col("check") == "not_nullable") & pl.col("column").is_in(list(lost))))
     over_columns = pl.col("schema_context") == "DataFrameSchema"
     severities = [
         {"column": column, "number": number, "severity": severity} for (column, number), severity in promised.severities.items()
@@ -86,6 +88,20 @@ def _pandera(typed: pl.DataFrame, contract: type[Contract], promised: Terms, los
             pl.col("value").cast(pl.String).str.slice(0, 1000),
             pl.col("severity").fill_null("quarantine"),
         )
+    )
+
+
+def _refuse_broken_rules(cases: pl.DataFrame, contract: type[Contract]) -> None:
+    """A failure without a row is a rule that raised, or one that Pandera judges for the frame as a whole: no row may pass it unseen."""
+    broken = cases.filter(pl.col("index").is_null())
+    if broken.is_empty():
+        return
+    first = broken.row(0, named=True)
+    where = f"column {first['column']!r}" if first["schema_context"] == "Column" else "the rows"
+    raise Misconfigured(
+        f"The rule {first['check']} of {contract.__name__} on {where} cannot be checked row by row: {str(first['failure_case']).partition(chr(10))[0]}",
+        do="Correct the rule so that it gives true or false for each row; nothing of this batch was loaded",
+        setting=contract.__name__,
     )
 
 

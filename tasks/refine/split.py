@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,7 +12,7 @@ from tasks.batch import Counts
 from tasks.contract import Contract, terms
 from tasks.errors import BadData, MillraceError, Misconfigured
 from tasks.pipeline import Pipeline
-from tasks.refine.cast import json_text
+from tasks.refine.cast import holds_bytes, json_text
 from tasks.refine.check import check
 from tasks.refine.references import Lookup
 
@@ -44,6 +46,12 @@ def refine(landed: pl.DataFrame, pipeline: Pipeline, lookup: Lookup) -> Refined:
     BadData: a required column is missing, the transform failed, or a `stop` rule was broken.
     Misconfigured: the transform lost `_row` without saying that it aggregates, or a cast does not exist.
     """
+    if "_row" in landed.columns:
+        raise Misconfigured(
+            "The source has a column _row, the name that links each row to its input",
+            do="Give it another name in the source's query, or leave it out",
+            setting="extract",
+        )
     raw = landed.with_row_index("_row")
     failures: list[pl.DataFrame] = []
     accepted = raw
@@ -59,6 +67,8 @@ def refine(landed: pl.DataFrame, pipeline: Pipeline, lookup: Lookup) -> Refined:
     good = _without(typed, failed).select(*(column.name for column in pipeline.terms.columns), "_row")
     all_failures = pl.concat(failures)
     _stop(all_failures, raw)
+    if pipeline.aggregates:
+        good = good.with_columns(_row=pl.lit(None, pl.UInt32))
     surviving = shaped.height if pipeline.aggregates else shaped.get_column("_row").n_unique()
     counts = Counts(
         landed=raw.height,
@@ -67,6 +77,9 @@ def refine(landed: pl.DataFrame, pipeline: Pipeline, lookup: Lookup) -> Refined:
         quarantined=(raw.height - accepted.height) + (typed.height - good.height),
         warned=_warned(failed),
     )
+    if pipeline.aggregates:  # an output row has no one input row: the quarantine keeps it as the transform made it
+        parts = [_rejects(each, shaped if number == len(failures) - 1 else raw) for number, each in enumerate(failures)]
+        return Refined(good, pl.concat(parts), counts, _violations(all_failures))
     return Refined(good, _rejects(all_failures, raw), counts, _violations(all_failures))
 
 
@@ -97,7 +110,7 @@ def _transform(accepted: pl.DataFrame, pipeline: Pipeline) -> pl.DataFrame:
         frame = shaped.collect()
     except MillraceError:
         raise
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         raise BadData(
             f"The transform failed: {type(error).__name__}: {str(error).partition(chr(10))[0]}. The batch has these columns: {', '.join(accepted.columns)}",
             do=f"Try `millrace preview {pipeline.name}`, mend the transform, run again: nothing of this batch was loaded",
@@ -111,7 +124,14 @@ def _transform(accepted: pl.DataFrame, pipeline: Pipeline) -> pl.DataFrame:
             do="Use with_columns, or keep _row in select, or declare aggregates=True if rows are folded",
             setting="transform",
         )
-    return frame
+    rows = frame.get_column("_row")
+    if not rows.dtype.is_integer() or rows.null_count() or not rows.is_in(accepted.get_column("_row").implode()).all():
+        raise Misconfigured(
+            "The transform changed the column _row, which links each row to its input",
+            do="Leave _row as it is; rows that come of no single input row need aggregates=True",
+            setting="transform",
+        )
+    return frame.with_columns(pl.col("_row").cast(pl.UInt32))
 
 
 def _without(frame: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
@@ -159,10 +179,30 @@ def _rejects(failures: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
 
 def _raw_json(frame: pl.DataFrame) -> pl.Series:
     """Each row as a JSON object; bytes as base64, everything JSON has no form for as text."""
-    plain = frame.with_columns(
+    strange = [_as_text(values) for values in frame.iter_columns() if _has_no_json(values)]
+    plain = frame.with_columns(strange).with_columns(
         pl.col(pl.Binary).bin.encode("base64"), pl.col(pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Duration).cast(pl.String)
     )
     return json_text(plain.to_struct("raw"))
+
+
+def _has_no_json(values: pl.Series) -> bool:
+    """Bytes within nested values, and numbers that JSON cannot write."""
+    if values.dtype.is_float():
+        return not (values.is_finite() | values.is_null()).all()
+    return values.dtype.is_nested() and holds_bytes(values.dtype)
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    if values.dtype.is_float():
+        return values.cast(pl.String)
+    said = [
+        None
+        if value is None
+        else json.dumps(value, default=lambda odd: base64.b64encode(odd).decode() if isinstance(odd, bytes) else str(odd))
+        for value in values.to_list()
+    ]
+    return pl.Series(values.name, said, dtype=pl.String)
 
 
 def _warned(failures: pl.DataFrame) -> int:
