@@ -1,4 +1,4 @@
-"""Files in a folder as a source: CSV, JSON lines and Parquet, those that are new or changed; each is read whole or not at all."""
+"""Files in a folder as a source: CSV, JSON lines and Parquet, those that are new or changed; a damaged one is named, the others are read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SUFFIXES: Mapping[str, Format] = {
 class Files:
     """The new and changed files of a folder, in the order of their names.
 
-    A file is known by the SHA-256 of its content. One that cannot be read in full gives no rows: the others are read, and then
-    the run ends with an error that names each of them. Rows keep their order, so row N of a page is row `resume["row"]` minus
+    A file is known by the SHA-256 of its content. A text file that cannot be read in full gives no rows: the others are read, and
+    then the run ends with an error that names each of them. Rows keep their order, so row N of a page is row `resume["row"]` minus
     the page's height plus N of the file.
 
     Parameters
@@ -134,11 +134,12 @@ class Files:
     def _whole(self, path: Path, skip: int, request: Request) -> Iterator[tuple[pl.DataFrame, int, bool]]:
         """Pieces of a file behind a row: rows, the row number behind them, and whether that is the end.
 
-        A file of more than one piece is first read to its end, so that a fault there is found before any row is given;
-        only a read with a limit does without.
+        A text file of more than one piece is first read to its end, so that a fault there is found before any row is given;
+        a read with a limit does without. Parquet says its layout up front and is read once: of one that is damaged further
+        on, the rows before the damage are given, and the file counts as unread until it is mended.
         """
         size = request.batch_rows
-        if skip == 0 and request.limit is None:
+        if skip == 0 and request.limit is None and self._kind(path) != "parquet":
             ahead = _sized(self._frames(path), 0, size)
             piece = next(ahead)
             if piece[2]:
@@ -148,20 +149,27 @@ class Files:
                 pass
         yield from _sized(self._frames(path), skip, size)
 
+    def _kind(self, path: Path) -> Format | None:
+        return self.format or SUFFIXES.get(_suffix(path))
+
     def _frames(self, path: Path) -> Iterator[pl.DataFrame]:
-        suffixes = [each.lower() for each in path.suffixes if each.lower() not in COMPRESSED]
-        suffix = suffixes[-1] if suffixes else ""
-        kind = self.format or SUFFIXES.get(suffix)
+        kind = self._kind(path)
         if kind == "parquet":
             return parquet.frames(path)
         opens = partial(opened, path, self.max_ratio, self.max_bytes)
         if kind == "jsonl":
             return lines.frames(opens)
         if kind == "csv":
-            tabs = suffix == ".tsv" and self.csv.separator == ","
+            tabs = _suffix(path) == ".tsv" and self.csv.separator == ","
             return (self.csv.tabbed() if tabs else self.csv).frames(opens)
         do = "Give Files a format (csv, jsonl or parquet), or a glob that leaves such files out."
         raise Unreadable("Its suffix does not say what it is", do)
+
+
+def _suffix(path: Path) -> str:
+    """What the file is without its compression: `.csv` of `a.csv.gz`."""
+    suffixes = [each.lower() for each in path.suffixes if each.lower() not in COMPRESSED]
+    return suffixes[-1] if suffixes else ""
 
 
 def _sized(frames: Iterator[pl.DataFrame], skip: int, size: int) -> Iterator[tuple[pl.DataFrame, int, bool]]:

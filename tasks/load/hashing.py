@@ -1,8 +1,8 @@
 """The content hash `_hash`: 64 bits over the contract's columns, the same on every machine and in every version.
 
 For each column that is not null its value becomes 64 bits: integers, booleans, dates and times (microseconds) as a two's complement
-number, floats as the bits of a double (-0.0 as 0.0, one NaN), text and bytes as XXH3-64, decimals and nested values as XXH3-64 of
-their text. These bits, xor the XXH3-64 of the column's name, go through splitmix64; the columns are added modulo 2^64, and the sum
+number, decimals of up to 18 digits as their unscaled number, floats as the bits of a double (-0.0 as 0.0, one NaN), text and bytes
+as XXH3-64, longer decimals and nested values as XXH3-64 of their text. These bits, xor the XXH3-64 of the column's name, go through splitmix64; the columns are added modulo 2^64, and the sum
 goes through splitmix64 once more.
 
 From that follow: the order of the columns does not matter; null, empty and zero differ; a null adds nothing, so a new nullable
@@ -24,10 +24,18 @@ from tasks.load.columns import NESTED, as_json
 from tasks.load.destination import Column
 
 Bits = NDArray[np.uint64]
+_SLICE_ROWS = 32_768
+_DIGITS_OF_64_BITS = 18
 
 
 def content_hash(rows: pl.DataFrame, columns: Sequence[Column]) -> pl.Series:
     """`_hash` of each row, as the Int64 that PostgreSQL stores; rows must have the columns in canonical form."""
+    parts = [_slice_hash(rows.slice(at, _SLICE_ROWS), columns) for at in range(0, max(rows.height, 1), _SLICE_ROWS)]
+    return pl.Series("_hash", np.concatenate(parts).view(np.int64))
+
+
+def _slice_hash(rows: pl.DataFrame, columns: Sequence[Column]) -> Bits:
+    """The hashes of so few rows that a column's intermediate values stay in the processor's cache."""
     total = np.zeros(rows.height, dtype=np.uint64)
     for column in columns:
         values = rows[column.name]
@@ -37,7 +45,7 @@ def content_hash(rows: pl.DataFrame, columns: Sequence[Column]) -> pl.Series:
         if values.null_count():
             mixed[values.is_null().to_numpy()] = 0
         total += mixed
-    return pl.Series("_hash", _splitmix(total).view(np.int64))
+    return _splitmix(total)
 
 
 @cache
@@ -52,7 +60,8 @@ def _bits(values: pl.Series) -> Bits:
     if isinstance(dtype, NESTED):
         values = values.to_frame().select(as_json(name, dtype)).to_series()
     elif isinstance(dtype, pl.Decimal):
-        values = values.cast(pl.String)
+        # The unscaled number where it fits 64 bits by its type, else its text; a contract that changes the scale changes the hash.
+        values = values.to_physical().cast(pl.Int64) if dtype.precision <= _DIGITS_OF_64_BITS else values.cast(pl.String)
     elif dtype.is_float():
         return _float_bits(values.cast(pl.Float64))
     elif isinstance(dtype, pl.Time):
