@@ -82,7 +82,9 @@ def _from_typed(found: pl.DataType, wanted: pl.DataType) -> Caster | None:
     if wanted == pl.String:
         if holds_bytes(found) and found.is_nested():
             return None
-        return json_text if found.is_nested() else (lambda values: values.cast(pl.String, strict=False))
+        if found == pl.Binary:
+            return _text
+        return json_text if found.is_nested() else (lambda values: values.cast(pl.String))
     if found.is_numeric() and wanted.is_numeric():
         exact = (found.is_integer() and wanted.is_integer()) or (wanted.is_float() and not found.is_integer())
         return (
@@ -123,7 +125,22 @@ def _decimals(text: pl.Series, wanted: pl.Decimal) -> pl.Series:
 
 def _lossless(before: pl.Series, after: pl.Series) -> pl.Series:
     """Keep what is equal when cast back; the rest becomes null, that is, a failure."""
-    return after.set((after.cast(before.dtype) != before).fill_null(True) & after.is_not_null(), None)
+    return after.set((after.cast(before.dtype, strict=False) != before).fill_null(True) & after.is_not_null(), None)
+
+
+def _text(values: pl.Series) -> pl.Series:
+    """Text from UTF-8 bytes."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:  # Polars does not say which value it is that is not UTF-8
+        return pl.Series(values.name, [_decoded(value) for value in values.to_list()], dtype=pl.String)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _finite(before: pl.Series, after: pl.Series) -> pl.Series:
