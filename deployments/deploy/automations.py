@@ -39,8 +39,14 @@ class Wanted:
     core: AutomationCore | None
 
 
-def read_automations(file: Path, channels: Mapping[str, UUID]) -> tuple[Wanted, ...]:
-    """The automations of a file, `notify` written out for each channel that exists; raises Misconfigured with all that is wrong."""
+def read_automations(file: Path, channels: Mapping[str, UUID], pools: Collection[str] = ()) -> tuple[Wanted, ...]:
+    """The automations of a file; raises Misconfigured with all that is wrong.
+
+    Parameters
+    ----------
+    channels: `notify` is written out for each of these notification blocks.
+    pools: names of our work pools, which `$pools` stands for; none given, it stands for every pool.
+    """
     try:
         raw = yaml.safe_load(file.read_text())["automations"]
     except FileNotFoundError:
@@ -54,14 +60,14 @@ def read_automations(file: Path, channels: Mapping[str, UUID]) -> tuple[Wanted, 
         if not str(one.get("name")).startswith(PREFIX):
             problems.append(f"the name {one.get('name')!r} does not start with {PREFIX!r}")
         try:
-            wanted.append(Wanted(one["name"], built(one, channels)))
+            wanted.append(Wanted(one["name"], built(one, channels, pools)))
         except ValueError as error:
             problems.append(f"{one.get('name')}: {' '.join(str(error).split())}")
     refuse(file.name, problems)
     return tuple(wanted)
 
 
-def built(one: Mapping[str, Any], channels: Mapping[str, UUID]) -> AutomationCore | None:
+def built(one: dict[str, Any], channels: Mapping[str, UUID], pools: Collection[str] = ()) -> AutomationCore | None:
     """What Prefect is told of one automation; `enabled` only if the file says so, since a person may have switched it off."""
     from prefect.events.schemas.automations import AutomationCore
 
@@ -71,7 +77,9 @@ def built(one: Mapping[str, Any], channels: Mapping[str, UUID]) -> AutomationCor
     actions = [*(one.get("actions") or []), *notices]
     if not actions:
         return None
+    match = {key: (sorted(pools) or "*") if value == "$pools" else value for key, value in one["trigger"].get("match", {}).items()}
     said = {key: one[key] for key in ("name", "description", "enabled", "trigger") if key in one}
+    said["trigger"] = one["trigger"] | {"match": match}
     return AutomationCore.model_validate(said | {"actions": actions})
 
 

@@ -94,7 +94,7 @@ class Deploy:
 
     @cached_property
     def _automations(self) -> tuple[Wanted, ...]:
-        return automations.read_automations(self.project.root / "deployments" / "automations.yaml", self.channels)
+        return automations.read_automations(self.project.root / "deployments" / "automations.yaml", self.channels, self.project.pools())
 
     def _todo(self, changes: tuple[Change, ...]) -> list[Change]:
         return [change for change in changes if change.action in ("created", "updated")] if self.write else []
