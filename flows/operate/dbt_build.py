@@ -39,11 +39,13 @@ def dbt_build(select: str | None = None, full_refresh: bool = False, source_fres
         full_refresh: Rebuild incremental models from nothing.
         source_freshness: Also check when each source was last loaded.
     """
+    build = ["build", *_options(select, full_refresh)]
+    freshness = ["source", "freshness", *_options(select if select and "source:" in select else None)]
     with _alone(), _environment(_warehouse_env()):
         runner = _runner()
-        nodes = _invoke(runner, ["build", *_options(select, full_refresh)])
+        nodes = _invoke(runner, build)
         if source_freshness:
-            nodes += _invoke(runner, ["source", "freshness", *_options(select if select and "source:" in select else None)])
+            nodes += _invoke(runner, freshness)
     report(nodes)
     raise_for(nodes)
     return dict(Counter(node.status for node in nodes))

@@ -5,17 +5,10 @@ import os
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.operate.dbt_build import _alone, dbt_build
 from tasks.errors import BadData, Misconfigured
 from tests.dbt.hand_made import flown, load
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_api():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +23,14 @@ def newest_table() -> list[dict]:
     return json.loads(max(tables, key=lambda artifact: artifact.created).data)
 
 
-def test_a_build_counts_passes_and_lists_every_node():
+def test_a_build_counts_passes_and_lists_every_node(prefect_api):
     counts = dbt_build(select="source:nyc stg_nyc__airlines")
     table = newest_table()
     assert (set(counts), sum(counts.values())) == ({"pass", "success"}, len(table))
     assert {"source", "test", "model"} == {row["kind"] for row in table}
 
 
-def test_a_failed_test_and_a_stale_source_fail_the_run_by_name(loaded):
+def test_a_failed_test_and_a_stale_source_fail_the_run_by_name(loaded, prefect_api):
     load(loaded, "nyc_flights", [flown(77, 0, carrier="ZZ")])
     with loaded.connect() as conn:
         conn.execute("update ledger.batch set loaded_at = now() - interval '9 days' where pipeline = 'nyc_planes'")
@@ -58,7 +51,7 @@ def test_an_option_in_the_selection_is_refused():
         dbt_build.fn(select="marts --profiles-dir elsewhere")
 
 
-def test_a_selection_that_dbt_cannot_read_is_explained():
+def test_a_selection_that_dbt_cannot_read_is_explained(prefect_api):
     with pytest.raises(Misconfigured, match="dbt could not run"):
         dbt_build.fn(select="no_such_method:x")
 
@@ -74,7 +67,8 @@ def test_outside_of_the_project_it_says_where_to_run(tmp_path, monkeypatch):
         dbt_build.fn()
 
 
-def test_the_warehouse_password_leaves_the_environment_again():
+def test_the_warehouse_password_leaves_the_environment_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(Misconfigured):
-        dbt_build.fn(select="--debug")
+        dbt_build.fn()
     assert not [name for name in os.environ if name.startswith("MILLRACE_DBT_")]
