@@ -127,7 +127,10 @@ def _walk(spec: Pipeline, parameters: Parameters) -> Report:
         report = walk(session, prefect_stages())
     except BaseException as error:
         failure, counts = fail_session(session, error, "run") if session is not None else (None, None)
-        reporter.failed(error, failure, counts, session)
+        try:
+            reporter.failed(error, failure, counts, session)
+        except Exception as untold:  # noqa: BLE001 (told in the log; what failed is only how it is shown)
+            get_run_logger().error("%s: the failure could not be shown in Prefect: %s", spec.name, untold)
         raise
     reporter.completed(report)
     return report

@@ -53,9 +53,12 @@ class RunReporter:
             self._told = monotonic()
         rows, landed = session.counts.landed, session.rows_landed
         share = 100.0 * rows / max(self._expected or landed, landed, 1)
-        update_progress_artifact(
-            self._progress, min(share, 99.0), description=f"{self._spec.name}: {rows:,} of {landed:,} landed rows loaded"
-        )
+        said = f"{self._spec.name}: {rows:,} of {landed:,} landed rows loaded"
+        try:
+            update_progress_artifact(self._progress, min(share, 99.0), description=said)
+        except Exception as untold:  # noqa: BLE001 (told in the log; what failed is only how it is shown)
+            # A progress bar is no reason to fail a load that is committed.
+            session.log.warning("%s progress could not be shown in Prefect: %s", session.where, untold)
 
     def completed(self, report: Report) -> None:
         """The table of what became of the rows, and the event that other deployments can wait for."""
