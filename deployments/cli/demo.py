@@ -56,9 +56,9 @@ def quiet_prefect() -> None:
     """Keep Prefect's client from writing between our lines; its warnings stay."""
     import logging
 
-    from deployments.cli.logs import LogFormat, start_logging
+    import prefect  # noqa: F401 (it sets its logging up when it is imported)
 
-    import prefect  # noqa: F401, I001 (it sets its logging up when it is imported)
+    from deployments.cli.logs import LogFormat, start_logging
 
     start_logging(LogFormat.text, quiet=True)
     logging.getLogger("prefect").setLevel(logging.WARNING)
@@ -70,7 +70,14 @@ def print_runs(runs: list[dict[str, Any]], title: str) -> None:
     from deployments.cli.printing import stdout
 
     out = stdout()
-    out.print(counts_table([{"pipeline": run["pipeline"]} | counts_line(run) for run in runs], ["pipeline"], title=title, width=out.width))
+    out.print(
+        counts_table(
+            [{"pipeline": run["pipeline"], "state": run["state"]} | counts_line(run) for run in runs],
+            ["pipeline", "state"],
+            title=title,
+            width=out.width,
+        )
+    )
 
 
 def _print_first(shown: Shown) -> None:
@@ -83,7 +90,7 @@ def _print_first(shown: Shown) -> None:
     out.print(table(cut, ["id", "pipeline", "column", "rule", "value", "raw"], title="From the quarantine, one record for each reason"))
     mart = [{name: float(value) if type(value).__name__ == "Decimal" else value for name, value in row.items()} for row in shown.mart]
     if mart:
-        out.print(table(mart, list(mart[0]), title="marts.delay_by_carrier_month, the busiest months"))
+        out.print(table(mart, list(mart[0]), title="marts.delay_by_carrier_month: the busiest months, mean delays in minutes"))
     out.print(f"Prefect's UI, while this runs: {shown.ui_url}\n")
 
 
@@ -97,4 +104,6 @@ def _print_second(shown: Shown) -> None:
         out.print("Nothing was loaded twice, and every row is accounted for.", style="green")
     else:
         out.print("The second round changed rows that it should have found unchanged.", style="bold red")
-    out.print(f"{shown.seconds:.0f} seconds. Look around in the UI with `make up`, or on the command line with `millrace status` and `millrace quarantine list`.")
+    out.print(
+        f"{shown.seconds:.0f} seconds. Look around in the UI with `make up`, or on the command line with `millrace status` and `millrace quarantine list`."
+    )

@@ -9,6 +9,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TextIO
 
 PLACE = re.compile(r"^(?P<pipeline>\w+) run (?P<run>\d+)(?: batch (?P<batch>\d+))?\b")
 """How every line of the engine begins; see `Session.where`."""
@@ -44,6 +45,10 @@ class _Text(logging.Formatter):
         return f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S} {level}{record.getMessage()}"
 
 
+class _Lines(logging.StreamHandler[TextIO]):
+    """Our handler, known by its class."""
+
+
 class _Ours(logging.Filter):
     """Lines of ours from the wanted level on, warnings of others, and nothing that the command tells at its end anyway."""
 
@@ -68,11 +73,14 @@ def start_logging(form: LogFormat, *, quiet: bool) -> None:
     from blocks.settings import settings
 
     level = logging.WARNING if quiet else logging.getLevelNamesMapping()[settings().log_level]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(_Json() if form is LogFormat.json else _Text())
     handler.addFilter(_Ours(level))
     root = logging.getLogger()
-    for other in root.handlers:  # Prefect's console, which prints tracebacks; a filter outlives its reconfigurations, a removal does not
+    for other in list(root.handlers):
+        if isinstance(other, _Lines):  # of an earlier command in this process
+            root.removeHandler(other)
+        # Prefect's console prints tracebacks; a filter outlives its reconfigurations, a removal does not.
         if type(other).__name__ == "PrefectConsoleHandler":
             other.addFilter(_refuse)
     root.addHandler(handler)

@@ -39,7 +39,9 @@ def load(name: str) -> PipelineFlow:
         raise error.at(pipeline=name) from error
     except Exception as error:
         raise Misconfigured(
-            f"flows/{name}.py cannot be imported: {type(error).__name__}: {error}", do="Correct the file, then see `millrace check`", pipeline=name
+            f"flows/{name}.py cannot be imported: {type(error).__name__}: {error}",
+            do="Correct the file, then see `millrace check`",
+            pipeline=name,
         ) from error
     from flows import spec_of
 
@@ -64,7 +66,9 @@ def schedules() -> dict[str, str]:
 
     file = project_root() / "prefect.yaml"
     entries: list[dict[str, Any]] = (yaml.safe_load(file.read_text()) or {}).get("deployments") or [] if file.is_file() else []
-    return {str(entry.get("entrypoint", "")).rpartition(".")[2]: ", ".join(map(_schedule, entry.get("schedules") or [])) for entry in entries}
+    return {
+        str(entry.get("entrypoint", "")).rpartition(".")[2]: ", ".join(map(_schedule, entry.get("schedules") or [])) for entry in entries
+    }
 
 
 def _schedule(entry: dict[str, Any]) -> str:

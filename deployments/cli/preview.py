@@ -56,9 +56,15 @@ def _told(seen: Preview) -> dict[str, Any]:
         for column in [*seen.landed.columns, *(column for column in after if column not in seen.landed.columns and column != "_row")]
     ]
     rejects = [
-        {"row": row["row"], "reasons": json.loads(row["errors"]), "raw": json.loads(row["raw"])} for row in (refined.rejects.to_dicts() if refined.rejects.width == 3 else [])
+        {"row": row["row"], "reasons": json.loads(row["errors"]), "raw": json.loads(row["raw"])}
+        for row in (refined.rejects.to_dicts() if refined.rejects.width == 3 else [])
     ]
-    return {"good": refined.good.drop("_row", strict=False).to_dicts(), "rejects": rejects, "types": types, "counts": refined.counts.to_json()}
+    return {
+        "good": refined.good.drop("_row", strict=False).to_dicts(),
+        "rejects": rejects,
+        "types": types,
+        "counts": refined.counts.to_json(),
+    }
 
 
 def _type(frame: pl.DataFrame, column: str) -> str:
@@ -75,10 +81,12 @@ def _print(name: str, told: dict[str, Any]) -> None:
     good, rejects = told["good"], told["rejects"]
     out.print(table(told["types"], ["column", "source", "contract"], title=f"{name}: types"))
     if good:
-        cut = [{column: _cut(value) for column, value in row.items()} for row in good]
+        cut = [{column: _cut("" if value is None else str(value)) for column, value in row.items()} for row in good]
         out.print(table(cut, list(good[0]), title=f"{len(good)} good rows"))
     if rejects:
-        lines = [{"row": row["row"], "why": why(row["reasons"]), "raw": _cut(json.dumps(row["raw"], ensure_ascii=False), 120)} for row in rejects]
+        lines = [
+            {"row": row["row"], "why": why(row["reasons"]), "raw": _cut(json.dumps(row["raw"], ensure_ascii=False), 120)} for row in rejects
+        ]
         out.print(table(lines, ["row", "why", "raw"], title=f"{len(rejects)} rows that would go to quarantine"))
     out.print(", ".join(f"{count} {what}" for what, count in told["counts"].items() if count) + "; nothing was written.")
 
@@ -92,5 +100,5 @@ def _with(reason: dict[str, Any]) -> str:
     return f" with {reason['value']!r}" if reason.get("value") is not None and reason.get("column") else ""
 
 
-def _cut(value: Any, most: int = CELL) -> Any:
-    return value if not isinstance(value, str) or len(value) <= most else value[: most - 1] + "…"
+def _cut(text: str, most: int = CELL) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200
 """Columns of a table that is not printed to a terminal, so that a log or a pipe gets it whole."""
 
+NAMES = {"pipeline", "state", "when", "kind", "cursor", "id", "run", "batch"}
+"""Columns that are read as one word and so never broken."""
+
 ROWS = ("landed", "inserted", "updated", "unchanged", "duplicate", "filtered", "quarantined")
 """What comes in, and what becomes of it."""
 
@@ -49,7 +52,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: s
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in columns:
         number = any(isinstance(row.get(name), int | float) and not isinstance(row.get(name), bool) for row in rows)
-        made.add_column(name.replace("_", " "), justify="right" if number else "left", no_wrap=number, overflow="fold")
+        made.add_column(name.replace("_", " "), justify="right" if number else "left", no_wrap=number or name in NAMES, overflow="fold")
     for row in rows:
         made.add_row(*(Text(shown(row.get(name)), style=_style(name, row.get(name))) for name in columns))
     return made

@@ -51,7 +51,14 @@ def progress_bar(warehouse: Warehouse, pipeline: str) -> Iterator[None]:
 
     from deployments.cli.printing import stderr
 
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rows]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ]
     with Progress(*columns, console=stderr(), transient=True) as bar:
         task = bar.add_task(pipeline, total=None, rows="opening")
 

@@ -72,7 +72,9 @@ def show_record(
     with ledger() as conn:
         found = None if conn is None else quarantine_record(conn, record)
     if found is None:
-        raise Misconfigured("There is no record of this id in quarantine", do="See `millrace quarantine list --records`", setting="ID", value=record)
+        raise Misconfigured(
+            "There is no record of this id in quarantine", do="See `millrace quarantine list --records`", setting="ID", value=record
+        )
     if as_json:
         print_json(found)
     else:
@@ -87,7 +89,13 @@ def _print(found: dict[str, Any]) -> None:
     lines = [{"field": field, "raw": value, "broken_rule": _rules(errors, field)} for field, value in found["raw"].items()]
     absent = [error for error in errors if error.get("column") not in found["raw"]]
     lines += [{"field": error.get("column") or "(whole row)", "raw": error.get("value"), "broken_rule": error["rule"]} for error in absent]
-    out.print(table([line | {"raw": repr(line["raw"])} for line in lines], ["field", "raw", "broken_rule"], title=f"Record {found['id']} of {found['pipeline']}"))
+    out.print(
+        table(
+            [line | {"raw": repr(line["raw"])} for line in lines],
+            ["field", "raw", "broken_rule"],
+            title=f"Record {found['id']} of {found['pipeline']}",
+        )
+    )
     where = {
         "status": found["status"],
         "run": found["run_id"],

@@ -42,12 +42,18 @@ def moment(text: str) -> datetime:
 
 def run(
     name: Annotated[str, typer.Argument(help="The pipeline, as its file is called.")],
-    start_date: Annotated[datetime | None, typer.Option(parser=moment, metavar="DATE", help="Only what the source dates at or after this (UTC).")] = None,
-    end_date: Annotated[datetime | None, typer.Option(parser=moment, metavar="DATE", help="Only what the source dates before this (UTC).")] = None,
+    start_date: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="DATE", help="Only what the source dates at or after this (UTC).")
+    ] = None,
+    end_date: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="DATE", help="Only what the source dates before this (UTC).")
+    ] = None,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Read everything, check it, swap it in.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Read at most so many rows; the cursor stays.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, check and count; write nothing.")] = False,
-    log_format: Annotated[LogFormat, typer.Option(envvar="MILLRACE_LOG_FORMAT", help="Form of log lines on standard error.")] = LogFormat.text,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="MILLRACE_LOG_FORMAT", help="Form of log lines on standard error.")
+    ] = LogFormat.text,
     as_json: AS_JSON = False,
 ) -> None:
     """Run a pipeline now and print what became of every row.
@@ -103,7 +109,12 @@ def _inside_prefect(asked: Asked) -> Report:
 
     given = asked.parameters
     state: Any = asked.made(
-        start_date=given.start_date, end_date=given.end_date, full_refresh=given.full_refresh, limit=given.limit, dry_run=asked.dry_run, return_state=True
+        start_date=given.start_date,
+        end_date=given.end_date,
+        full_refresh=given.full_refresh,
+        limit=given.limit,
+        dry_run=asked.dry_run,
+        return_state=True,
     )
     if link := url_for("flow-run", state.state_details.flow_run_id):
         stderr().print(f"In the UI: {link}", style="dim", soft_wrap=True)

@@ -8,8 +8,8 @@ import typer
 
 from deployments.cli.run import AS_JSON
 
-FIRST = ["pipeline", "state", "when", "kind"]
-LAST = ["cursor", "open_quarantine"]
+FIRST = ["pipeline", "state", "when"]
+LAST = ["cursor", "open"]
 
 
 def status(
@@ -25,7 +25,7 @@ def status(
       millrace status nyc_flights --limit 3
       millrace status --json
     """
-    from deployments.cli.ledger import NOTHING_YET, ledger
+    from deployments.cli.ledger import ledger
     from deployments.cli.printing import print_json, stdout
     from tasks.ledger.reading import pipelines_status, run_history
 
@@ -52,8 +52,9 @@ def _print_all(rows: list[dict[str, Any]]) -> None:
     from deployments.cli.printing import stdout
 
     out = stdout()
-    lines = [_line(row) | {"cursor": row["cursor"], "open_quarantine": row["open_quarantine"]} for row in rows]
+    lines = [_line(row) | {"cursor": row["cursor"], "open": row["open_quarantine"]} for row in rows]
     out.print(counts_table(lines, FIRST, LAST, width=out.width))
+    out.print("`open`: records that wait in quarantine. Times are UTC. The runs of one: millrace status NAME", style="dim")
     for row in rows:
         _print_trouble(row)
 
@@ -67,7 +68,9 @@ def _print_history(name: str, rows: list[dict[str, Any]]) -> None:
     out.print(counts_table(lines, ["run", "state", "when", "kind"], ["cursor"], title=f"{name}, newest first", width=out.width))
     stages = list(dict.fromkeys(stage for row in rows for stage in row["seconds"]))
     if stages:
-        spent = [{"run": row["run_id"], **{stage: row["seconds"].get(stage) for stage in stages}, "attempts": row["attempts"]} for row in rows]
+        spent = [
+            {"run": row["run_id"], **{stage: row["seconds"].get(stage) for stage in stages}, "attempts": row["attempts"]} for row in rows
+        ]
         out.print(table(spent, ["run", *stages, "attempts"], title="Seconds by stage, summed over parallel workers"))
     for row in rows:
         _print_trouble(row)

@@ -25,5 +25,7 @@ def stop(as_json: AS_JSON = False) -> None:
     if as_json:
         print_json({"state": str(state), "stopped": {"stack": stack, "postgres": postgres}})
     else:
-        ended = " and ".join([*(["the local Prefect server and worker"] if stack else []), *(["the embedded PostgreSQL"] if postgres else [])])
+        ended = " and ".join(
+            [*(["the local Prefect server and worker"] if stack else []), *(["the embedded PostgreSQL"] if postgres else [])]
+        )
         stdout().print(f"Stopped {ended}." if ended else "Nothing was running.")

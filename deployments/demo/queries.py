@@ -11,8 +11,8 @@ from blocks.warehouse import Warehouse
 from tasks.ledger.reading import pipelines_status
 
 MART = """
-SELECT carrier_name, month, flights, cancelled, mean_departure_delay_minutes, mean_arrival_delay_in_fair_weather_minutes,
-       mean_arrival_delay_in_bad_weather_minutes, late_percent
+SELECT carrier_name, to_char(month, 'YYYY-MM') AS month, flights, cancelled, late_percent, mean_departure_delay_minutes AS departure_delay,
+       mean_arrival_delay_in_fair_weather_minutes AS delay_in_fair_weather, mean_arrival_delay_in_bad_weather_minutes AS delay_in_bad_weather
 FROM marts.delay_by_carrier_month ORDER BY flights DESC, month LIMIT %s
 """
 
@@ -21,6 +21,7 @@ SELECT DISTINCT ON (q.pipeline, e ->> 'column', e ->> 'rule') q.id, q.pipeline, 
 FROM ledger.quarantine q CROSS JOIN LATERAL jsonb_array_elements(q.errors) e
 WHERE q.status = 'open' AND e ->> 'severity' <> 'warn' ORDER BY q.pipeline, e ->> 'column', e ->> 'rule', q.id LIMIT %s
 """
+
 
 def last_runs(warehouse: Warehouse, pipelines: tuple[str, ...]) -> list[dict[str, Any]]:
     """The last run of each pipeline, in the order given."""

@@ -86,11 +86,17 @@ def sync_again(stage: Scene, steps: Steps) -> None:
     """Read every source once more from its beginning."""
     from prefect.client.orchestration import get_client
 
-    with get_client(sync_client=True) as client, steps.step("Everything synced a second time, read in full"):
-        sync(client, PIPELINES, full_refresh=True)
+    with get_client(sync_client=True) as client:
+        built = runs_of(client, DBT)
+        with steps.step("Everything synced a second time, side by side, read in full"):
+            sync(client, PIPELINES, full_refresh=True)
+        with steps.step("dbt models built and tested again"):
+            follow_up(client, DBT, built)
 
 
-def _looked_at(stage: Scene, warehouse: Warehouse, steps: Steps, second: list[dict[str, Any]], first: list[dict[str, Any]] | None = None) -> Shown:
+def _looked_at(
+    stage: Scene, warehouse: Warehouse, steps: Steps, second: list[dict[str, Any]], first: list[dict[str, Any]] | None = None
+) -> Shown:
     return Shown(
         ui_url=stage.stack.ui_url,
         seconds=steps.total,

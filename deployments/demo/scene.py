@@ -7,7 +7,7 @@ import secrets
 import signal
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -78,10 +78,8 @@ def _prepare(state: Path, steps: Steps) -> Server:
     begun = steps.begin()
     write_flight_files(state)
     server = ensure(state)
-    try:
+    with suppress(psycopg.errors.DuplicateDatabase):
         create_database(server, DATABASE)
-    except psycopg.errors.DuplicateDatabase:
-        pass
     with server.connect(DATABASE, application_name="millrace demo") as conn:
         fill_source(conn)
     steps.end("PostgreSQL runs, source database and files are there", begun)

@@ -33,7 +33,9 @@ def follow_up(client: SyncPrefectClient, name: str, known: set[UUID]) -> None:
     deadline = time.monotonic() + PATIENCE / 5
     while not (fresh := runs_of(client, name) - known):
         if time.monotonic() > deadline:
-            raise Transient(f"No run of {name} was started by the event that should", do="See the automations in the Prefect UI (`make up`)")
+            raise Transient(
+                f"No run of {name} was started by the event that should", do="See the automations in the Prefect UI (`make up`)"
+            )
         time.sleep(0.3)
     _completed([_ended(client, run) for run in fresh])
 
@@ -54,7 +56,9 @@ def _ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
     deadline = time.monotonic() + PATIENCE
     while not ((seen := client.read_flow_run(run)).state and seen.state.is_final()):
         if time.monotonic() > deadline:
-            raise Transient(f"The flow run {seen.name} did not end in {PATIENCE:.0f} s", do="See its page in the Prefect UI", value=seen.state_name)
+            raise Transient(
+                f"The flow run {seen.name} did not end in {PATIENCE:.0f} s", do="See its page in the Prefect UI", value=seen.state_name
+            )
         time.sleep(0.3)
     return seen
 
@@ -62,4 +66,6 @@ def _ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
 def _completed(runs: Sequence[FlowRun]) -> None:
     failed = [f"{run.name} {run.state.name}: {run.state.message}" for run in runs if run.state and not run.state.is_completed()]
     if failed:
-        raise BadData(f"{len(failed)} flow runs did not complete: {'; '.join(failed)}", do="See `millrace status` and the runs in the Prefect UI")
+        raise BadData(
+            f"{len(failed)} flow runs did not complete: {'; '.join(failed)}", do="See `millrace status` and the runs in the Prefect UI"
+        )
