@@ -26,7 +26,7 @@ def engine_database(postgres: Server) -> Iterator[Warehouse]:
 def shared(engine_database: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """The default warehouse of this test; others use it too."""
     monkeypatch.setenv("MILLRACE_WAREHOUSE_URL", engine_database.dsn.get_secret_value())
-    monkeypatch.setenv("MILLRACE_LOCK_WAIT", "0")
+    monkeypatch.setenv("MILLRACE_LOCK_WAIT", "30")  # a server takes a moment to notice that a process was killed
     return engine_database
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def spec(name: str) -> Pipeline:
+def spec(name: str, shared: Warehouse) -> Pipeline:
     return things(Rows([page((1, "a", 1)), page((2, "b", 2))]), Upsert(f"raw.{name}", key=("id",)), name, batch_rows=1)
 
 
@@ -35,8 +35,9 @@ def opened(spec: Pipeline) -> Session:
     return open_session(spec, Parameters(), log=LOG)
 
 
-def test_second_run_ends_and_names_the_holder(spec: Pipeline, shared: Warehouse) -> None:
+def test_second_run_ends_and_names_the_holder(spec: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(spec)
+    monkeypatch.setenv("MILLRACE_LOCK_WAIT", "0")
     with pytest.raises(Transient, match=rf"Another run of this pipeline is writing: run {first.run.id}, on .* process {os.getpid()}"):
         run_plainly(spec)
     first.lock.release()
