@@ -10,6 +10,7 @@ import pytest
 
 from blocks.embedded import Server, create_database, drop_database
 from blocks.warehouse import Warehouse
+from tasks.ledger.schema import ensure_ledger
 from tests.conftest import as_warehouse
 
 Ask = Callable[..., list[tuple[Any, ...]]]
@@ -18,7 +19,9 @@ Ask = Callable[..., list[tuple[Any, ...]]]
 @pytest.fixture(scope="session")
 def engine_database(postgres: Server) -> Iterator[Warehouse]:
     server = create_database(postgres, f"engine_{uuid.uuid4().hex}")
-    yield as_warehouse(server)
+    warehouse = as_warehouse(server)
+    ensure_ledger(warehouse)
+    yield warehouse
     drop_database(server)
 
 
