@@ -14,6 +14,7 @@ from deployments.deploy import deploy
 from tests.e2e.conftest import Mill, Sinks, eventually
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("mill")
 
 
 def test_a_schedule_starts_a_run_in_the_projects_folder(mill: Mill) -> None:
