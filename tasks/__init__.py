@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.contract import Contract, Field, Utc, rule
-    from tasks.extract.files import Csv, Files
+    from tasks.extract.delimited import Csv
+    from tasks.extract.files import Files
     from tasks.extract.paging import LinkHeader, NextCursor, Offset, PageNumber, SinglePage
     from tasks.extract.rest import Rest
     from tasks.extract.since import Since
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "tasks.contract": ("Contract", "Field", "Utc", "rule"),
-    "tasks.extract.files": ("Csv", "Files"),
+    "tasks.extract.delimited": ("Csv",),
+    "tasks.extract.files": ("Files",),
     "tasks.extract.paging": ("LinkHeader", "NextCursor", "Offset", "PageNumber", "SinglePage"),
     "tasks.extract.rest": ("Rest",),
     "tasks.extract.since": ("Since",),

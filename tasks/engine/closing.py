@@ -81,7 +81,7 @@ def close_session(session: Session) -> Report:
         session.seconds["swap"] += perf_counter() - begin if swapped else 0.0
         loaded = runs.loaded_batches(conn, session.run)
         columns = _columns(session, [uri for uri, _ in loaded])
-        drifts = record_schema(conn, name, session.run.id, columns, totals.landed) if columns else []
+        drifts = record_schema(conn, name, session.run.id, columns, totals.landed, sparse=session.pipeline.source.sparse) if columns else []
         alerts = zero + [f"drift: {drift}" for drift in drifts]
         counts = _reconciled(session, totals, swapped)
         runs.complete(conn, session.run, end, counts, _seconds(session), alerts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import polars as pl
 import psycopg
 
 from tasks.batch import Batch, Counts, Position
@@ -88,7 +89,16 @@ def _refined(session: Session, batch: Batch) -> Refined:
     seen = {name: str(dtype) for name, dtype in landed.schema.items()}
     _check_drift(session, seen, landed.height)
     session.source_columns |= {name: dtype for name, dtype in seen.items() if dtype != "Null" or name not in session.source_columns}
-    return refine(landed, session.pipeline, session.references)
+    return refine(_with_known_columns(session, landed), session.pipeline, session.references)
+
+
+def _with_known_columns(session: Session, landed: pl.DataFrame) -> pl.DataFrame:
+    """A batch of a sparse source, with what it was seen to send before and lacks here as nulls."""
+    if not session.pipeline.source.sparse:
+        return landed
+    with session.warehouse.connect(autocommit=True) as conn:
+        known = (known_columns(conn, session.pipeline.name) or {}) | session.source_columns
+    return landed.with_columns(pl.lit(None).alias(name) for name in known if name not in landed.columns)
 
 
 def _check_drift(session: Session, seen: dict[str, str], rows: int) -> None:
@@ -97,7 +107,7 @@ def _check_drift(session: Session, seen: dict[str, str], rows: int) -> None:
         return
     with session.warehouse.connect(autocommit=True) as conn:
         known = known_columns(conn, session.pipeline.name)
-    drifts = compare(known, seen, rows) if known is not None else []
+    drifts = compare(known, seen, rows, sparse=session.pipeline.source.sparse) if known is not None else []
     if drifts:
         raise BadData(
             f"The source's schema changed, and this pipeline is frozen: {'; '.join(map(str, drifts))}",

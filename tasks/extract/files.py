@@ -62,6 +62,11 @@ class Files:
         """Yes: what was read is not read again while it does not change."""
         return True
 
+    @property
+    def sparse(self) -> bool:
+        """For JSON lines, whose records may lack fields."""
+        return (self.format or SUFFIXES.get(_suffix(Path(self.glob)))) == "jsonl"
+
     def describe(self) -> str:
         """`files state:demo/flights/*.csv.gz`."""
         return f"files {self.folder}/{self.glob}"

@@ -61,6 +61,11 @@ class Rest:
         """Whether there is a cursor."""
         return self.since is not None
 
+    @property
+    def sparse(self) -> bool:
+        """Yes: a JSON record may lack a field."""
+        return True
+
     def describe(self) -> str:
         """`GET github/repos/acme/shop/issues`."""
         return f"{self.method} {self.api if isinstance(self.api, str) else self.api.name}{self.path}"

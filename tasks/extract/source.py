@@ -64,6 +64,11 @@ class Source(Protocol):
         """Whether a second read brings only what is new: then zero rows are normal, else they are an alert."""
         ...
 
+    @property
+    def sparse(self) -> bool:
+        """Whether a record may simply lack a field (JSON): then a column that a batch lacks is null, not gone."""
+        ...
+
     def read(self, request: Request) -> Generator[Page, None, None]:
         """Yield pages in order; closing the generator releases every connection and file.
 

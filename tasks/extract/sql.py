@@ -75,6 +75,11 @@ class Sql:
         """Whether an interrupted read goes on where it was; a table's own primary key, found when it is read, serves as well."""
         return bool(self.key or self.since or self.table)
 
+    @property
+    def sparse(self) -> bool:
+        """No: every row has every column."""
+        return False
+
     def describe(self) -> str:
         """`postgres orders-db public.orders`."""
         what = self.table or " ".join((self.query or "").split())[:60]

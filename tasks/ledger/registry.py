@@ -51,13 +51,14 @@ def known_columns(conn: psycopg.Connection, pipeline: str) -> dict[str, str] | N
     return dict(row[0]) if row else None
 
 
-def compare(known: Mapping[str, str], seen: Mapping[str, str], rows: int) -> list[Drift]:
+def compare(known: Mapping[str, str], seen: Mapping[str, str], rows: int, *, sparse: bool = False) -> list[Drift]:
     """What changed between two source schemas; columns that hold only nulls say nothing about their type.
 
     A column that is gone and a new one of the same type are taken for a renaming when there is just one such pair.
+    From a sparse source an absent column says nothing: its records leave out what is null.
     """
     added = [column for column in seen if column not in known]
-    removed = [column for column in known if column not in seen]
+    removed = [] if sparse else [column for column in known if column not in seen]
     drifts = [
         Drift("retyped", column, known[column], seen[column], f"in {rows} rows")
         for column in seen
@@ -70,16 +71,18 @@ def compare(known: Mapping[str, str], seen: Mapping[str, str], rows: int) -> lis
     return drifts + [Drift("removed", column, known[column], None, f"absent from all {rows} rows of the run") for column in removed]
 
 
-def record_schema(conn: psycopg.Connection, pipeline: str, run_id: int, seen: Mapping[str, str], rows: int) -> list[Drift]:
+def record_schema(
+    conn: psycopg.Connection, pipeline: str, run_id: int, seen: Mapping[str, str], rows: int, *, sparse: bool = False
+) -> list[Drift]:
     """Keep what the source sent; returns and records the drift since the last run."""
     known = known_columns(conn, pipeline)
-    drifts = compare(known, seen, rows) if known is not None else []
+    drifts = compare(known, seen, rows, sparse=sparse) if known is not None else []
     if known is None or drifts:
         merged = {column: dtype for column, dtype in seen.items() if dtype != "Null" or not known or column not in known}
         conn.execute(
             """INSERT INTO ledger.source_schema (pipeline, version, columns, run_id)
                SELECT %s, coalesce(max(version), 0) + 1, %s, %s FROM ledger.source_schema WHERE pipeline = %s""",
-            (pipeline, Jsonb({**{c: t for c, t in (known or {}).items() if c in seen}, **merged}), run_id, pipeline),
+            (pipeline, Jsonb({**{c: t for c, t in (known or {}).items() if sparse or c in seen}, **merged}), run_id, pipeline),
         )
     conn.cursor().executemany(
         "INSERT INTO ledger.drift (pipeline, run_id, kind, column_name, before, after, evidence) VALUES (%s, %s, %s, %s, %s, %s, %s)",

@@ -2,8 +2,8 @@
 
 For each column that is not null its value becomes 64 bits: integers, booleans, dates and times (microseconds) as a two's complement
 number, decimals of up to 18 digits as their unscaled number, floats as the bits of a double (-0.0 as 0.0, one NaN), text and bytes
-as XXH3-64, longer decimals and nested values as XXH3-64 of their text. These bits, xor the XXH3-64 of the column's name, go through splitmix64; the columns are added modulo 2^64, and the sum
-goes through splitmix64 once more.
+as XXH3-64, longer decimals and nested values as XXH3-64 of their text. These bits, xor the XXH3-64 of the column's name, go through
+splitmix64; the columns are added modulo 2^64, and the sum goes through splitmix64 once more.
 
 From that follow: the order of the columns does not matter; null, empty and zero differ; a null adds nothing, so a new nullable
 column leaves the hash of every row where it is null as it was, and the table is not rewritten when a contract grows; a column that

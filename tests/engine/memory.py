@@ -40,6 +40,7 @@ class Rows:
     resumes: bool = True
     as_items: bool = False
     incremental: bool = True
+    sparse: bool = False
     before: Callable[[int], None] = field(default=lambda number: None)
 
     def read(self, request: Request) -> Generator[Page, None, None]:

@@ -276,3 +276,11 @@ def test_lost_batches_in_flight_are_bounded(made: Callable[..., Pipeline], monke
     source = Rows([page((number, "a", 1)) for number in range(8)], before=lambda number: ahead.append(number - len(loaded)))
     run_plainly(made(source=source, batch_rows=1, transform=slow))
     assert max(ahead) <= 3
+
+
+def test_record_that_lacks_a_known_field_is_quarantined_where_records_may_be_sparse(name: str, ask: Ask) -> None:
+    run_plainly(things(Rows([page((1, "a", 1))], sparse=True), name=name))
+    lacking = page((2, "b", 1)).drop("v")
+    report = run_plainly(things(Rows([page((1, "a", 1)), lacking], sparse=True), name=name, batch_rows=1))
+    assert (report.counts.unchanged, report.counts.quarantined) == (1, 1)
+    assert report.alerts == []

@@ -71,6 +71,7 @@ class Growing:
     table: dict[int, tuple[int, int]]
     lag: int
     incremental = True
+    sparse = False
 
     def read(self, request: Request) -> Generator[Page, None, None]:
         """Pages of two rows; a place to resume is the number of rows given."""
