@@ -10,6 +10,8 @@ from deployments.cli.exits import FAILED, INTERRUPTED
 from deployments.cli.run import AS_JSON
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deployments.demo.run import Shown
     from deployments.demo.scene import Scene
 
@@ -27,9 +29,11 @@ def demo(as_json: AS_JSON = False) -> None:
     """
     from blocks.settings import settings
     from deployments.cli.printing import print_json, stderr, stdout
+
+    state = settings().state
+    own_prefect(state)
     from deployments.demo.run import run_demo
 
-    quiet_prefect()
     out = stdout()
 
     def say(step: str, seconds: float) -> None:
@@ -40,7 +44,7 @@ def demo(as_json: AS_JSON = False) -> None:
             _print_first(shown)
 
     try:
-        shown = run_demo(settings().state, say, first_round)
+        shown = run_demo(state, say, first_round)
     except KeyboardInterrupt:
         stderr().print("Interrupted; nothing is left running.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
@@ -52,10 +56,17 @@ def demo(as_json: AS_JSON = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def quiet_prefect() -> None:
-    """Keep Prefect's client from writing between our lines; its warnings stay."""
-    import logging
+def own_prefect(state: Path) -> None:
+    """Give this process a Prefect of the state folder, whose client writes nothing between our lines but warnings.
 
+    Call it before anything imports Prefect: the user's profile and home are then not even read.
+    """
+    import logging
+    import os
+
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(PREFECT_HOME=str(state / "prefect"), DO_NOT_TRACK="1")
     import prefect  # noqa: F401 (it sets its logging up when it is imported)
 
     from deployments.cli.logs import LogFormat, start_logging
@@ -66,17 +77,10 @@ def quiet_prefect() -> None:
 
 def print_runs(runs: list[dict[str, Any]], title: str) -> None:
     """A line of counts for each pipeline."""
-    from deployments.cli.counts import counts_line, counts_table
-    from deployments.cli.printing import stdout
+    from deployments.cli.counts import counts_line, print_counts
 
-    out = stdout()
-    out.print(
-        counts_table(
-            [{"pipeline": run["pipeline"], "state": run["state"]} | counts_line(run) for run in runs],
-            ["pipeline", "state"],
-            title=title,
-            width=out.width,
-        )
+    print_counts(
+        [{"pipeline": run["pipeline"], "state": run["state"]} | counts_line(run) for run in runs], ["pipeline", "state"], title=title
     )
 
 

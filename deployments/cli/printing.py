@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200
 """Columns of a table that is not printed to a terminal, so that a log or a pipe gets it whole."""
 
-NAMES = {"pipeline", "state", "when", "kind", "cursor", "id", "run", "batch"}
+NAMES = {"pipeline", "state", "when", "kind", "cursor", "id", "run", "batch", "carrier_name", "month"}
 """Columns that are read as one word and so never broken."""
 
 ROWS = ("landed", "inserted", "updated", "unchanged", "duplicate", "filtered", "quarantined")
@@ -49,10 +49,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: s
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         number = any(isinstance(row.get(name), int | float) and not isinstance(row.get(name), bool) for row in rows)
-        made.add_column(name.replace("_", " "), justify="right" if number else "left", no_wrap=number or name in NAMES, overflow="fold")
+        heading = name.replace("_", "\n" if number else " ")
+        made.add_column(heading, justify="right" if number else "left", no_wrap=number or name in NAMES, overflow="fold")
     for row in rows:
         made.add_row(*(Text(shown(row.get(name)), style=_style(name, row.get(name))) for name in columns))
     return made

@@ -134,7 +134,7 @@ def _bar(asked: Asked) -> Iterator[None]:
 
 
 def _print(report: Report, asked: Asked, *, as_json: bool) -> None:
-    from deployments.cli.counts import counts_line, counts_table
+    from deployments.cli.counts import counts_line, print_counts
     from deployments.cli.printing import print_json, stderr, stdout
 
     told = report.to_json()
@@ -143,7 +143,7 @@ def _print(report: Report, asked: Asked, *, as_json: bool) -> None:
         return
     out = stdout()
     title = f"{report.pipeline}, dry run: nothing was written" if asked.dry_run else f"{report.pipeline}, run {report.run}"
-    out.print(counts_table([counts_line(told)], ["kind"], title=title, width=out.width))
+    print_counts([counts_line(told)], ["kind"], title=title)
     for alert in report.alerts:
         stderr().print(f"Alert: {alert}", style="yellow")
     if report.counts.quarantined and not asked.dry_run:

@@ -48,24 +48,24 @@ def _nothing(name: str | None) -> str:
 
 
 def _print_all(rows: list[dict[str, Any]]) -> None:
-    from deployments.cli.counts import counts_table
+    from deployments.cli.counts import print_counts
     from deployments.cli.printing import stdout
 
     out = stdout()
     lines = [_line(row) | {"cursor": row["cursor"], "open": row["open_quarantine"]} for row in rows]
-    out.print(counts_table(lines, FIRST, LAST, width=out.width))
+    print_counts(lines, FIRST, LAST)
     out.print("`open`: records that wait in quarantine. Times are UTC. The runs of one: millrace status NAME", style="dim")
     for row in rows:
         _print_trouble(row)
 
 
 def _print_history(name: str, rows: list[dict[str, Any]]) -> None:
-    from deployments.cli.counts import counts_table
+    from deployments.cli.counts import print_counts
     from deployments.cli.printing import stdout, table
 
     out = stdout()
     lines = [_line(row) | {"cursor": row["cursor_to"]} for row in rows]
-    out.print(counts_table(lines, ["run", "state", "when", "kind"], ["cursor"], title=f"{name}, newest first", width=out.width))
+    print_counts(lines, ["run", "state", "when", "kind"], ["cursor"], title=f"{name}, newest first")
     stages = list(dict.fromkeys(stage for row in rows for stage in row["seconds"]))
     if stages:
         spent = [

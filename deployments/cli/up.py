@@ -22,17 +22,19 @@ def up(as_json: AS_JSON = False) -> None:
       MILLRACE_STATE=/tmp/millrace millrace up
     """
     from blocks.settings import settings
-    from deployments.cli.demo import print_runs, quiet_prefect
+    from deployments.cli.demo import own_prefect, print_runs
     from deployments.cli.printing import print_json, stderr, stdout
+
+    state = settings().state
+    own_prefect(state)
     from deployments.demo.run import ready
     from deployments.demo.scene import scene
     from deployments.demo.steps import Steps
 
-    quiet_prefect()
     notes = stderr() if as_json else stdout()
     running = False
     try:
-        with scene(settings().state, Steps(lambda step, seconds: notes.print(f"{seconds:6.1f} s  {step}")), schedules=True) as stage:
+        with scene(state, Steps(lambda step, seconds: notes.print(f"{seconds:6.1f} s  {step}")), schedules=True) as stage:
             runs = ready(stage, Steps(lambda step, seconds: notes.print(f"{seconds:6.1f} s  {step}")))
             running = True
             if as_json:

@@ -12,7 +12,7 @@ from tasks.ledger.reading import pipelines_status
 
 MART = """
 SELECT carrier_name, to_char(month, 'YYYY-MM') AS month, flights, cancelled, late_percent, mean_departure_delay_minutes AS departure_delay,
-       mean_arrival_delay_in_fair_weather_minutes AS delay_in_fair_weather, mean_arrival_delay_in_bad_weather_minutes AS delay_in_bad_weather
+       mean_arrival_delay_in_fair_weather_minutes AS delay_fair_weather, mean_arrival_delay_in_bad_weather_minutes AS delay_bad_weather
 FROM marts.delay_by_carrier_month ORDER BY flights DESC, month LIMIT %s
 """
 
