@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deployments.deploy.project import Project
@@ -20,7 +21,10 @@ def missing_pools(client: SyncPrefectClient, project: Project) -> tuple[Change, 
 def create_pool(client: SyncPrefectClient, name: str) -> None:
     """A pool for process workers; deployments to containers make theirs before, and it is then left alone."""
     from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
-    client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template), overwrite=False)
+    # A worker that starts at this moment makes its pool itself: whoever comes second finds what it wanted.
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template), overwrite=False)
