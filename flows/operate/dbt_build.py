@@ -87,7 +87,16 @@ def _invoke(runner: PrefectDbtRunner, arguments: list[str]) -> list[Node]:
         raise Misconfigured(
             f"dbt could not run: {error}", do="Correct the model or setting that it names, then run dbt_build again"
         ) from error
+    finally:
+        _await_tasks()
     return nodes_of(result.result)
+
+
+def _await_tasks() -> None:
+    """Wait for the threads that report nodes as tasks: the runner leaves them behind, and a process that ends meanwhile aborts."""
+    for thread in threading.enumerate():
+        if thread.name.endswith("(run_task)"):
+            thread.join(timeout=60)
 
 
 def _options(select: str | None, full_refresh: bool = False) -> list[str]:
