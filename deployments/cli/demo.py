@@ -66,6 +66,7 @@ def own_prefect(state: Path) -> None:
 
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
+    (state / "prefect").mkdir(parents=True, exist_ok=True)
     os.environ.update(PREFECT_HOME=str(state / "prefect"), DO_NOT_TRACK="1")
     import prefect  # noqa: F401 (it sets its logging up when it is imported)
 

@@ -120,13 +120,24 @@ def drop_twin(conn: psycopg.Connection, table: Table) -> None:
 
 
 def _create(conn: psycopg.Connection, table: Table, columns: Sequence[Column], key: Sequence[str]) -> None:
-    """CREATE TABLE, and its schema where it is missing (asked first: the right to create schemas is often not given)."""
-    if conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [table.schema]).fetchone() is None:
-        conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(table.schema)))
+    """CREATE TABLE, and its schema where it is missing."""
+    _ensure_schema(conn, table.schema)
     parts = [_definition(column) for column in columns]
     if key:
         parts.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, key))))
     conn.execute(sql.SQL("CREATE TABLE {} ({})").format(table.sql, sql.SQL(", ").join(parts)))
+
+
+def _ensure_schema(conn: psycopg.Connection, name: str) -> None:
+    """Create a schema that is missing (asked first: the right to create schemas is often not given).
+
+    The first tables of several pipelines are often made at the same moment; they take turns, as PostgreSQL would fail all but one.
+    """
+    there = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+    if conn.execute(there, [name]).fetchone() is None:
+        conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('millrace schema', 0))")
+        if conn.execute(there, [name]).fetchone() is None:
+            conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
 
 
 def _grow(conn: psycopg.Connection, table: Table, wanted: Sequence[Column], found: dict[str, Found], key: Sequence[str]) -> None:
