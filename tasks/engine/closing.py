@@ -69,7 +69,7 @@ def close_session(session: Session) -> Report:
     name = session.pipeline.name
     end = session.end or session.run.cursor_from
     begin = perf_counter()
-    with placed(session), session.warehouse.connect() as conn:
+    with placed(name), session.warehouse.connect() as conn:
         done = runs.completed_counts(conn, session.run)
         if done is not None:  # the commit succeeded and its answer was lost
             session.lock.release()

@@ -13,6 +13,7 @@ from tasks.engine.loading import placed
 from tasks.engine.session import Session
 from tasks.errors import BadData, MillraceError, Transient
 from tasks.extract.source import Page, Request
+from tasks.landing import LandedFile
 from tasks.ledger import batches, runs
 
 
@@ -25,7 +26,7 @@ class Gathered:
     rows: int = 0
     position: Position | None = None
     items: dict[str, str] = field(default_factory=dict)
-    origins: list[str] = field(default_factory=list)
+    origins: dict[str, None] = field(default_factory=dict)
     calls: int = 0
 
     def add(self, page: Page) -> None:
@@ -37,8 +38,7 @@ class Gathered:
         self.position = page.position
         self.items |= page.position.items
         self.calls += page.calls
-        if page.origin not in self.origins:
-            self.origins.append(page.origin)
+        self.origins[page.origin] = None
 
     def fits(self, page: Page) -> bool:
         """Whether the page can stand in one frame with the others: no value may change because of its neighbours."""
@@ -59,7 +59,7 @@ class Gathered:
 
     def origin(self) -> str:
         """Where the rows came from: the first origins, and how many more."""
-        shown = ", ".join(self.origins[:3])
+        shown = ", ".join(list(self.origins)[:3])
         return shown if len(self.origins) <= 3 else f"{shown} and {len(self.origins) - 3} more"
 
 
@@ -89,6 +89,15 @@ def _whole(values: pl.Series) -> bool:
     return values.dtype.is_float() or bool(values.is_between(-(2**53), 2**53).all())
 
 
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """What was read and the ledger does not know of yet: its file (none without rows), and whether the source ended with it."""
+
+    gathered: Gathered
+    ended: bool
+    file: LandedFile | None
+
+
 class Extraction:
     """Reads a session's source batch by batch; after an error the next call reads on behind the last landed batch."""
 
@@ -101,6 +110,7 @@ class Extraction:
         self._deferred: BadData | None = None
         self._left = session.parameters.limit
         self._broken: MillraceError | None = None
+        self._unregistered: Unregistered | None = None
 
     def next_batch(self) -> Batch | None:
         """Land the next batch; None when the source has no more.
@@ -110,13 +120,16 @@ class Extraction:
         """
         if self._broken is not None:
             raise self._broken
+        if self._unregistered is not None:  # the connection was lost before the ledger knew of what was read
+            with placed(self._session.pipeline.name):
+                return self._register(self._unregistered)
         if self._deferred is not None:
             raise self._deferred
         if self._session.end is not None:
             return None
         left = self._left
         try:
-            with placed(self._session):
+            with placed(self._session.pipeline.name):
                 gathered, ended = self._gather()
         except BaseException as error:
             self.close()
@@ -125,8 +138,9 @@ class Extraction:
                 self._broken = _starts_over(error)
                 raise self._broken from error
             raise
-        with placed(self._session):
-            return self._land(gathered, ended)
+        with placed(self._session.pipeline.name):
+            self._unregistered = Unregistered(gathered, ended, self._written(gathered))
+            return self._register(self._unregistered)
 
     def _can_read_on(self) -> bool:
         """Whether another read brings no row of this attempt again, or only into a table that knows it by its key."""
@@ -170,32 +184,39 @@ class Extraction:
             self._deferred = error
             return None
 
-    def _land(self, gathered: Gathered, ended: bool) -> Batch | None:
+    def _written(self, gathered: Gathered) -> LandedFile | None:
+        """The file of these rows; none where there are none."""
+        session = self._session
+        if not gathered.rows:
+            return None
+        with session.timed("land"):
+            file = session.landing.write(gathered.frame(), session.pipeline.name, session.run.id, self._seq, session.run.attempt)
+        gathered.frames.clear()
+        return file
+
+    def _register(self, read: Unregistered) -> Batch | None:
+        """Note in the ledger what was read; until that is done, the next call does it again and reads nothing."""
         session, batch = self._session, None
+        gathered, file = read.gathered, read.file
         position = gathered.position or self._from
         position = Position(position.cursor, position.resume, gathered.items)
-        with session.timed("land"):
-            file = (
-                session.landing.write(gathered.frame(), session.pipeline.name, session.run.id, self._seq, session.run.attempt)
-                if gathered.rows
-                else None
-            )
-            complete = ended and self._deferred is None
-            with session.warehouse.connect() as conn:
-                if file is not None:
-                    batch = batches.register(
-                        conn,
-                        session.run,
-                        session.pipeline.name,
-                        self._seq,
-                        file,
-                        gathered.rows,
-                        position,
-                        gathered.origin(),
-                        gathered.calls,
-                    )
-                if complete:
-                    runs.read_complete(conn, session.run.id, position)
+        complete = read.ended and self._deferred is None
+        with session.timed("land"), session.warehouse.connect() as conn:
+            if file is not None:
+                batch = batches.register(
+                    conn,
+                    session.run,
+                    session.pipeline.name,
+                    self._seq,
+                    file,
+                    gathered.rows,
+                    position,
+                    gathered.origin(),
+                    gathered.calls,
+                )
+            if complete:
+                runs.read_complete(conn, session.run.id, position)
+        self._unregistered = None
         self._from = Position(position.cursor, position.resume, {**self._from.items, **gathered.items})
         if file is None:
             session.tail_items |= gathered.items

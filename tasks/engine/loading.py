@@ -27,7 +27,7 @@ def load_batch(session: Session, batch: Batch) -> Counts:
     BadData: a `stop` rule, a missing column, a broken transform, or counts that do not balance.
     """
     seconds: dict[str, float] = {}
-    with placed(session, batch), session.gate.turn(batch.seq):
+    with placed(session.pipeline.name, batch), session.gate.turn(batch.seq):
         counts = _refine_and_commit(session, batch, seconds)
     session.gate.leave(batch.seq)
     session.count(counts)
@@ -57,14 +57,14 @@ def _refine_and_commit(session: Session, batch: Batch, seconds: dict[str, float]
 
 def inspect_batch(session: Session, batch: Batch) -> None:
     """Refine a batch only to see whether a rule stops the run; nothing is kept. Raises BadData if one does."""
-    with placed(session, batch):
+    with placed(session.pipeline.name, batch):
         _refined(session, batch)
 
 
 @contextmanager
-def placed(session: Session, batch: Batch | None = None) -> Iterator[None]:
+def placed(name: str, batch: Batch | None = None) -> Iterator[None]:
     """Say in every error which pipeline and batch it is about, and make one of ours of a lost connection."""
-    name, number = session.pipeline.name, batch.id if batch else None
+    number = batch.id if batch else None
     try:
         yield
     except MillraceError as error:

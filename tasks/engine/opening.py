@@ -15,12 +15,14 @@ from psycopg import sql
 
 from blocks.settings import settings as read_settings
 from blocks.warehouse import find_warehouse
+from tasks.engine.loading import placed
+from tasks.engine.retrying import is_transient, retried
 from tasks.engine.session import Parameters, Session
 from tasks.errors import Misconfigured
 from tasks.landing import Landing
 from tasks.ledger import runs
 from tasks.ledger.lineage import ensure_lineage_view
-from tasks.ledger.lock import Lock
+from tasks.ledger.lock import Held, Lock
 from tasks.ledger.registry import contract_version
 from tasks.ledger.resuming import resume
 from tasks.ledger.runs import Kind
@@ -37,13 +39,31 @@ def open_session(
     log: logging.Logger | logging.LoggerAdapter[Any],
     progress: Callable[[Session], None] = lambda session: None,
 ) -> Session:
-    """Make a run ready to walk, or raise before anything was read or written.
+    """Make a run ready to walk, or raise before anything was read or written; what may pass is tried again.
 
     Raises
     ------
     Misconfigured: parameters, blocks, contract and table do not fit together.
-    Transient: the warehouse does not answer, or another run holds the pipeline's lock.
+    Transient: the warehouse does not answer. Held: another run holds the pipeline's lock.
     """
+
+    def tried() -> Session:
+        with placed(pipeline.name):
+            return _opened(pipeline, parameters, flow_run_id, log, progress)
+
+    def worth(error: BaseException) -> bool:
+        return is_transient(error) and not isinstance(error, Held)
+
+    return retried(tried, worth, lambda line: log.warning("%s cannot be opened yet: %s", pipeline.name, line))
+
+
+def _opened(
+    pipeline: Pipeline,
+    parameters: Parameters,
+    flow_run_id: str | None,
+    log: logging.Logger | logging.LoggerAdapter[Any],
+    progress: Callable[[Session], None],
+) -> Session:
     kind = kind_of(pipeline, parameters)
     settings = read_settings()
     landing = Landing.at(settings.landing)

@@ -17,8 +17,11 @@ from tasks.ledger.runs import COUNTS, Run
 def register(
     conn: psycopg.Connection, run: Run, pipeline: str, seq: int, file: LandedFile, rows: int, position: Position, origin: str, calls: int
 ) -> Batch:
-    """Note a landed file as the run's next batch; from here on the rows cannot be lost."""
+    """Note a landed file as the run's next batch; from here on the rows cannot be lost. Twice is once: the answer may have been lost."""
     fence(conn, run, pipeline)
+    known = conn.execute("SELECT id FROM ledger.batch WHERE run_id = %s AND seq = %s AND uri = %s", (run.id, seq, file.uri)).fetchone()
+    if known:
+        return Batch(known[0], run.id, pipeline, seq, file.uri, rows, file.bytes, file.digest, position)
     row = conn.execute(
         """INSERT INTO ledger.batch (run_id, pipeline, seq, uri, origin, bytes, digest, position, landed, attempt)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",

@@ -16,6 +16,10 @@ from blocks.warehouse import Warehouse
 from tasks.errors import Transient
 
 
+class Held(Transient):
+    """Another run holds the lock; it was waited for as long as the setting says, so it is not tried again by itself."""
+
+
 class Lock:
     """Held while a run writes; a dead process loses it with its connection.
 
@@ -34,24 +38,14 @@ class Lock:
     def acquire(self, wait: float, say: Callable[[str], None]) -> None:
         """Take the lock, waiting up to `wait` seconds for the run that holds it.
 
-        Raises Transient naming that run when the time is over.
+        Raises Held naming that run when the time is over.
         """
         conn = self._warehouse.connect(autocommit=True, application_name=f"millrace lock {self._pipeline}"[:63])
-        deadline = time.monotonic() + wait
-        told = False
-        while not self._try(conn):
-            if time.monotonic() >= deadline:
-                holder = self._holder(conn)
-                conn.close()
-                raise Transient(
-                    f"Another run of this pipeline is writing: {holder}",
-                    do="Let it end, or cancel it; then run again. Nothing was read or written",
-                    pipeline=self._pipeline,
-                )
-            if not told:
-                say(f"waiting for another run of {self._pipeline}: {self._holder(conn)}")
-                told = True
-            time.sleep(0.5)
+        try:
+            self._wait(conn, time.monotonic() + wait, say)
+        except BaseException:
+            conn.close()
+            raise
         self._conn = conn
 
     def release(self) -> None:
@@ -59,6 +53,20 @@ class Lock:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
+
+    def _wait(self, conn: psycopg.Connection, deadline: float, say: Callable[[str], None]) -> None:
+        told = False
+        while not self._try(conn):
+            if time.monotonic() >= deadline:
+                raise Held(
+                    f"Another run of this pipeline is writing: {self._holder(conn)}",
+                    do="Let it end, or cancel it; then run again. Nothing was read or written",
+                    pipeline=self._pipeline,
+                )
+            if not told:
+                say(f"waiting for another run of {self._pipeline}: {self._holder(conn)}")
+                told = True
+            time.sleep(0.5)
 
     def _holder(self, conn: psycopg.Connection) -> str:
         row = conn.execute(

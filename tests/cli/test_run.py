@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from blocks.warehouse import Warehouse
+from tasks.engine import retrying
 from tests.cli.conftest import Millrace, Ships
 
 
@@ -61,6 +62,7 @@ def test_broken_pipeline_file_is_misconfigured(millrace: Millrace, ships: Ships)
 
 def test_warehouse_that_does_not_answer_is_worth_another_try(millrace: Millrace, ships: Ships, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_WAREHOUSE_URL", "postgresql://me:secret@127.0.0.1:9/none")
+    monkeypatch.setattr(retrying, "FIRST_DELAY_SECONDS", 0.0)
     answer = millrace("run", "test_ships")
     assert answer.code == 3
     assert "secret" not in answer.err

@@ -111,6 +111,49 @@ def test_dropped_connection_during_load_is_retried(made: Callable[..., Pipeline]
     assert ask("SELECT seen FROM ledger.quarantine WHERE pipeline = %s", name) == [(1,)]
 
 
+CUT_AT_THE_SECOND = """
+CREATE SEQUENCE "{0}_cut";
+CREATE FUNCTION "{0}_cut"() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.pipeline = '{0}' AND nextval('"{0}_cut"') = 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER "{0}_cut" BEFORE INSERT ON ledger.batch FOR EACH ROW EXECUTE FUNCTION "{0}_cut"()
+"""
+"""Ends the connection that registers a pipeline's second batch, once: a sequence does not go back."""
+
+
+def test_dropped_connection_while_landing_loses_no_row(made: Callable[..., Pipeline], name: str, ask: Ask, shared: Warehouse) -> None:
+    with shared.connect(autocommit=True) as conn:
+        conn.execute(CUT_AT_THE_SECOND.format(name).encode())
+    reading: list[int] = []
+    source = Rows([page((1, "a", 1)), page((2, "b", 2)), page((3, "c", 3))], before=reading.append)
+    counts = run_plainly(made(source=source, load=Append(f"raw.{name}"), batch_rows=1)).counts
+    with shared.connect(autocommit=True) as conn:
+        conn.execute(f'DROP FUNCTION "{name}_cut" CASCADE'.encode())
+    assert (counts.landed, counts.inserted) == (3, 3)
+    assert ask(f"SELECT id FROM raw.{name} ORDER BY 1") == [(1,), (2,), (3,)]
+    assert reading == [0, 1, 2]
+
+
+class CutAtFirst(Upsert):
+    """Loses its connection while its table is made ready, the first time."""
+
+    def prepare(self, conn: psycopg.Connection, target: Target) -> None:
+        super().prepare(conn, target)
+        if self.table not in CUT_TABLES:
+            CUT_TABLES.add(self.table)
+            with psycopg.connect(os.environ["MILLRACE_WAREHOUSE_URL"], autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", (conn.info.backend_pid,))
+
+
+CUT_TABLES: set[str] = set()
+
+
+def test_dropped_connection_while_a_run_opens_is_retried(made: Callable[..., Pipeline], name: str, ask: Ask) -> None:
+    assert run_plainly(made(page((1, "a", 1)), load=CutAtFirst(f"raw.{name}", key=("id",)))).counts.inserted == 1
+    assert ask("SELECT state, attempts FROM ledger.run WHERE pipeline = %s", name) == [("completed", 1)]
+
+
 @pytest.mark.parametrize(("error", "calls"), [(Transient, 5), (BadData, 1), (Misconfigured, 1)])
 def test_only_what_may_pass_is_tried_again(made: Callable[..., Pipeline], error: type[MillraceError], calls: int) -> None:
     tried: list[int] = []
