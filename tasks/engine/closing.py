@@ -199,7 +199,7 @@ def fail_session(session: Session, error: BaseException, stage: str) -> tuple[Fa
         state = f"{session.target.table} is as it was before the run; {counts.accounted} rows wait in its staging table"
     else:
         state = f"{counts.accounted} of the rows read are loaded or in quarantine and stay so; the cursor has not passed what is not loaded"
-    failure = Failure(stage, type(error).__name__, str(error), do, state, f"millrace run {session.pipeline.name}")
+    failure = Failure(stage, type(error).__name__, str(error), do, state, session.parameters.command(session.pipeline.name))
     try:
         with session.warehouse.connect() as conn:
             counts = runs.fail(conn, session.run, failure.to_json(), _seconds(session))

@@ -126,6 +126,8 @@ def kind_of(pipeline: Pipeline, parameters: Parameters, *, dry: bool = False) ->
         raise _contradiction(
             pipeline, "limit", "would swap in a part of the table", "Use `millrace preview` or dry_run to look at a few rows"
         )
+    if parameters.limit is not None and parameters.limit < 1:
+        raise _contradiction(pipeline, "limit", "is less than one row", "Give a limit of 1 or more, or none")
     if parameters.limit and not (by_key or staged or dry):
         raise _contradiction(
             pipeline,
@@ -163,20 +165,21 @@ def _run(
     conn: psycopg.Connection, pipeline: Pipeline, kind: Kind, parameters: Parameters, partition: str, flow_run_id: str | None
 ) -> runs.Run:
     """A new run, or the interrupted one that has the same task."""
+    now = versions(pipeline)
     facts = {
         "partition": partition,
         "source": pipeline.source.describe(),
         "destination": f"{type(pipeline.destination).__name__} {pipeline.destination.table}",
-        "versions": versions(pipeline),
+        "versions": now,
         "rows_before": _rows(conn, pipeline.destination.table) if kind == "full_refresh" else None,
         "flow_run_id": flow_run_id,
     }
     asked = parameters.to_json()
-    found = runs.interrupted(conn, pipeline.name, kind, asked)
+    found = runs.interrupted(conn, pipeline.name, kind, asked, now)
     if found is not None:
         return resume(conn, found, facts, keyed=bool(pipeline.destination.key))
-    if kind in ("full_refresh", "limited"):
-        runs.abandon(conn, pipeline.name, kind)
+    if kind != "incremental":
+        runs.abandon(conn, pipeline.name, kind, partition)
     return runs.start(conn, pipeline.name, kind, asked, facts)
 
 

@@ -44,6 +44,12 @@ class Parameters:
         """The window, open where a date is missing."""
         return Interval(self.start_date, self.end_date)
 
+    def command(self, pipeline: str) -> str:
+        """The command that runs the pipeline with these parameters."""
+        asked = self.to_json()
+        flags = (f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in asked.items())
+        return f"millrace run {pipeline}{''.join(flags)}"
+
     def to_json(self) -> dict[str, Any]:
         """Only what was asked for."""
         asked = {"start_date": self.start_date, "end_date": self.end_date, "full_refresh": self.full_refresh, "limit": self.limit}

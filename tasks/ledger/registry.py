@@ -74,7 +74,11 @@ def compare(known: Mapping[str, str], seen: Mapping[str, str], rows: int, *, spa
 def record_schema(
     conn: psycopg.Connection, pipeline: str, run_id: int, seen: Mapping[str, str], rows: int, *, sparse: bool = False
 ) -> list[Drift]:
-    """Keep what the source sent; returns and records the drift since the last run."""
+    """Keep what the source sent; returns and records the drift since the last run.
+
+    Windows of one pipeline may close at the same moment: they take turns, so that each compares with what the one before recorded.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (pipeline,))
     known = known_columns(conn, pipeline)
     drifts = compare(known, seen, rows, sparse=sparse) if known is not None else []
     if known is None or drifts:

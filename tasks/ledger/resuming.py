@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from tasks.batch import Position
-from tasks.ledger.runs import Run, begin_attempt
+from tasks.ledger.runs import Run, begin_attempt, same_code
 
 Row = dict[str, Any]
 
@@ -68,7 +68,7 @@ def _standing(run: Row, landed: Sequence[Row], before: Row | None, facts: Mappin
     is read again, since it is the source that has to be corrected.
     """
     standing = list(landed)
-    if _failed_for_its_data(run) and _same_code(run["versions"], facts["versions"]):
+    if _failed_for_its_data(run) and same_code(run["versions"], facts["versions"]):
         first = next((number for number, batch in enumerate(landed) if batch["state"] == "landed"), len(landed))
         standing = standing[:first]
     if len(standing) == len(landed) and run["read_to"]:
@@ -95,10 +95,6 @@ def _lost(run: Row, before: Row | None, facts: Mapping[str, Any]) -> bool:
 
 def _failed_for_its_data(run: Row) -> bool:
     return run["state"] == "failed" and (run["failure"] or {}).get("kind") == "BadData"
-
-
-def _same_code(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return all(before.get(name) == now.get(name) for name in ("contract", "pipeline"))
 
 
 def _discard(conn: psycopg.Connection, run: Row, dropped: Sequence[Row], taken_back: Sequence[int], place: Position) -> None:

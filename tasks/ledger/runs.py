@@ -83,25 +83,33 @@ def start(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mappi
 
 
 def bury(conn: psycopg.Connection, pipeline: str, partition: str, *, whole_table: bool) -> None:
-    """Mark what still calls itself running as crashed: whoever holds the lock of its partition, or of the table, knows that it is dead."""
+    """Mark what still calls itself running as crashed: whoever holds the lock of its partition, or of the table, knows that it is dead.
+
+    Whoever holds the lock of any partition knows as well that no full refresh lives, as that would hold the whole table.
+    """
     where = {"pipeline": pipeline, "partition": partition, "all": whole_table}
     conn.execute(
         """UPDATE ledger.attempt a SET outcome = 'crashed', ended_at = now() FROM ledger.run r
-           WHERE r.id = a.run_id AND r.pipeline = %(pipeline)s AND (%(all)s OR r.partition = %(partition)s) AND a.outcome = 'running'""",
+           WHERE r.id = a.run_id AND r.pipeline = %(pipeline)s AND a.outcome = 'running'
+             AND (%(all)s OR r.partition = %(partition)s OR r.kind = 'full_refresh')""",
         where,
     )
     conn.execute(
-        "UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %(pipeline)s AND (%(all)s OR partition = %(partition)s) AND state = 'running'",
+        """UPDATE ledger.run SET state = 'crashed' WHERE pipeline = %(pipeline)s AND state = 'running'
+           AND (%(all)s OR partition = %(partition)s OR kind = 'full_refresh')""",
         where,
     )
 
 
-def interrupted(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any]) -> int | None:
+def interrupted(
+    conn: psycopg.Connection, pipeline: str, kind: Kind, parameters: Mapping[str, Any], versions: Mapping[str, Any]
+) -> int | None:
     """The newest run that ended without completing and that a new run with these parameters should continue.
 
     Only the newest run of its kind counts, so that what was superseded is not brought back; a full refresh is continued only
-    while nothing else has written since and its first half is not stale. One whose swap was refused had read everything:
-    the next one reads the source anew.
+    while nothing else has written since, its first half is not stale, and contract and pipeline are what made that half. One whose
+    swap was refused had read everything: the next one reads the source anew. A window is read anew when the pipeline has loaded
+    something else since: what waits of it in the landing may be older than what the table has by now.
     """
     if kind == "limited":
         return None
@@ -109,13 +117,23 @@ def interrupted(conn: psycopg.Connection, pipeline: str, kind: Kind, parameters:
         """SELECT id, state, started_at > now() - %s * interval '1 hour' AS fresh,
                   id = (SELECT max(id) FROM ledger.run WHERE pipeline = %s AND kind <> 'limited') AS newest,
                   state = 'failed' AND read_to IS NOT NULL AND failure ->> 'kind' = 'BadData'
-                  AND NOT EXISTS (SELECT FROM ledger.batch b WHERE b.run_id = run.id AND b.state = 'landed') AS refused
+                  AND NOT EXISTS (SELECT FROM ledger.batch b WHERE b.run_id = run.id AND b.state = 'landed') AS refused,
+                  EXISTS (SELECT FROM ledger.batch b JOIN ledger.run r ON r.id = b.run_id WHERE r.pipeline = run.pipeline
+                          AND r.kind <> 'interval' AND b.loaded_at > run.started_at) AS overtaken,
+                  versions
            FROM ledger.run WHERE pipeline = %s AND kind = %s AND (kind = 'incremental' OR parameters = %s) ORDER BY id DESC LIMIT 1""",
         (STALE_AFTER_HOURS, pipeline, pipeline, kind, Jsonb(dict(parameters))),
     ).fetchone()
     if row is None or row[1] not in ("failed", "crashed"):
         return None
-    return row[0] if kind != "full_refresh" or (row[2] and row[3] and not row[4]) else None
+    if kind == "full_refresh":
+        return row[0] if row[2] and row[3] and not row[4] and same_code(row[6], versions) else None
+    return None if kind == "interval" and row[5] else row[0]
+
+
+def same_code(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether contract and pipeline are what they were."""
+    return all(before.get(name) == now.get(name) for name in ("contract", "pipeline"))
 
 
 def pending(conn: psycopg.Connection, run_id: int) -> list[Batch]:
@@ -225,11 +243,12 @@ def fail(conn: psycopg.Connection, run: Run, failure: Mapping[str, Any], seconds
     return totals
 
 
-def abandon(conn: psycopg.Connection, pipeline: str, kind: Kind) -> None:
+def abandon(conn: psycopg.Connection, pipeline: str, kind: Kind, partition: str = "") -> None:
     """Give up interrupted runs of a kind that a new run supersedes; their batches are kept in the landing, marked as discarded."""
     rows = conn.execute(
-        "UPDATE ledger.run SET state = 'abandoned', ended_at = now() WHERE pipeline = %s AND kind = %s AND state IN ('failed', 'crashed') RETURNING id",
-        (pipeline, kind),
+        """UPDATE ledger.run SET state = 'abandoned', ended_at = now()
+           WHERE pipeline = %s AND kind = %s AND partition = %s AND state IN ('failed', 'crashed') RETURNING id""",
+        (pipeline, kind, partition),
     ).fetchall()
     for (run_id,) in rows:
         conn.execute("UPDATE ledger.batch SET state = 'discarded' WHERE run_id = %s AND state = 'landed'", (run_id,))
