@@ -113,15 +113,15 @@ def _table(report: Report) -> list[dict[str, Any]]:
         for what in ("deleted", "warned")
         if getattr(counts, what)
     ]
-    rows += [{"what": f"seconds: {stage}", "rows": spent, "note": ""} for stage, spent in report.seconds.items()]
     return rows
 
 
 def _described(report: Report) -> str:
     alerts = "".join(f"\n\n**Alert:** {alert}" for alert in report.alerts)
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items() if stage != "total" and seconds >= 0.05)
     return (
         f"`{report.pipeline}` run {report.run}: {report.counts.landed:,} rows in {report.seconds['total']:.1f} s "
-        f"({report.rows_per_second:,.0f} rows/s), cursor now `{report.cursor}`{alerts}"
+        f"({report.rows_per_second:,.0f} rows/s; {spent}), cursor now `{report.cursor}`{alerts}"
     )
 
 
