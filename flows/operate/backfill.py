@@ -25,6 +25,8 @@ from blocks.warehouse import Warehouse, find_warehouse
 from flows._pipeline import PipelineFlow, spec_of
 from tasks.batch import Interval
 from tasks.engine.closing import Report
+from tasks.engine.opening import kind_of
+from tasks.engine.session import Parameters
 from tasks.ledger import backfills
 from tasks.ledger.backfills import Chunk
 from tasks.ledger.schema import ensure_ledger
@@ -52,7 +54,9 @@ def backfill(
     """
     log = get_run_logger()
     window = Interval(_utc(start_date), _utc(end_date))
-    warehouse = find_warehouse(spec_of(load_pipeline(pipeline)).warehouse)
+    spec = spec_of(load_pipeline(pipeline))
+    kind_of(spec, Parameters(window.start, window.end))  # a pipeline that has no windows says so once, not in every chunk
+    warehouse = find_warehouse(spec.warehouse)
     number = _opened(warehouse, pipeline, window, chunk)
     with warehouse.connect(autocommit=True) as conn:
         left = [each for each in backfills.chunks(conn, number) if each.state != "done"]
@@ -76,12 +80,15 @@ def backfill_chunk(pipeline: str, backfill_id: int, start_date: datetime, end_da
     warehouse = find_warehouse(spec_of(made).warehouse)
     chunk = Chunk(backfill_id, _utc(start_date), _utc(end_date))
     with warehouse.connect() as conn:
-        backfills.begin_chunk(conn, chunk, flow_run.id)
+        begun = backfills.begin_chunk(conn, chunk, flow_run.id)
+    if not begun:
+        get_run_logger().info("%s from %s is done already, by another launch", pipeline, chunk.start)
+        return
     try:
         report = cast(Report, made(start_date=chunk.start, end_date=chunk.end))
-    except Exception as error:
+    except BaseException as error:  # a run that is cancelled has failed as well
         with warehouse.connect() as conn:
-            backfills.end_chunk(conn, chunk, None, str(error))
+            backfills.end_chunk(conn, chunk, None, str(error) or type(error).__name__)
         raise
     with warehouse.connect() as conn:
         backfills.end_chunk(conn, chunk, report.run, None)
@@ -93,6 +100,8 @@ def load_pipeline(name: str) -> PipelineFlow:
         made: PipelineFlow = getattr(import_module(f"flows.{name}"), name)
         spec_of(made)
     except (ModuleNotFoundError, AttributeError, TypeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not f"flows.{name}".startswith(error.name or "flows"):
+            raise  # the pipeline's file is there, and imports something that is not
         raise Misconfigured(
             "There is no pipeline of this name", do="Use the name of a file in flows/", setting="pipeline", value=name
         ) from error
@@ -106,6 +115,14 @@ def _opened(warehouse: Warehouse, pipeline: str, window: Interval, step: timedel
             do="Give end_date after start_date and a positive chunk",
             pipeline=pipeline,
             value=(str(window), str(step)),
+        )
+    if (window.end - window.start) / step > backfills.MOST_CHUNKS:
+        raise Misconfigured(
+            f"The window has more than {backfills.MOST_CHUNKS:,} chunks",
+            do="Give a longer chunk: P1D is a day, P7D a week",
+            pipeline=pipeline,
+            setting="chunk",
+            value=str(step),
         )
     ensure_ledger(warehouse)
     with warehouse.connect() as conn:

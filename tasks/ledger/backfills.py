@@ -21,6 +21,10 @@ class Chunk:
     attempts: int = 0
 
 
+MOST_CHUNKS = 10_000
+"""A backfill of more chunks than this is a slip of the pen."""
+
+
 def cut(window: Interval, step: timedelta) -> list[Interval]:
     """Cut a window into steps; the last one may be shorter. Together they cover the window once."""
     assert window.start is not None and window.end is not None  # noqa: S101 (the flow requires both)
@@ -32,6 +36,7 @@ def cut(window: Interval, step: timedelta) -> list[Interval]:
 
 def open_backfill(conn: psycopg.Connection, pipeline: str, window: Interval, step: timedelta) -> int:
     """The unfinished backfill of this very window and step, else a new one with its chunks written down."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('millrace backfill ' || %s, 0))", (pipeline,))
     row = conn.execute(
         """SELECT id FROM ledger.backfill WHERE pipeline = %s AND start_at = %s AND end_at = %s AND chunk = %s AND state = 'running'
            ORDER BY id DESC LIMIT 1""",
@@ -59,20 +64,23 @@ def chunks(conn: psycopg.Connection, backfill: int) -> list[Chunk]:
     return [Chunk(*row) for row in rows]
 
 
-def begin_chunk(conn: psycopg.Connection, chunk: Chunk, flow_run_id: str | None) -> None:
-    """Note that a chunk is being worked on."""
-    conn.execute(
+def begin_chunk(conn: psycopg.Connection, chunk: Chunk, flow_run_id: str | None) -> bool:
+    """Note that a chunk is being worked on; false where another launch has done it meanwhile."""
+    begun = conn.execute(
         """UPDATE ledger.chunk SET state = 'running', attempts = attempts + 1, flow_run_id = %s, error = NULL, updated_at = now()
-           WHERE backfill_id = %s AND start_at = %s""",
+           WHERE backfill_id = %s AND start_at = %s AND state <> 'done'""",
         (flow_run_id, chunk.backfill, chunk.start),
     )
+    return begun.rowcount == 1
 
 
 def end_chunk(conn: psycopg.Connection, chunk: Chunk, run_id: int | None, error: str | None) -> None:
-    """Note a chunk as done, or failed with its reason."""
+    """Note a chunk as done, or failed with its reason; what another launch has done stays done."""
+    state = "done" if error is None else "failed"
     conn.execute(
-        "UPDATE ledger.chunk SET state = %s, run_id = %s, error = %s, updated_at = now() WHERE backfill_id = %s AND start_at = %s",
-        ("failed" if error else "done", run_id, error, chunk.backfill, chunk.start),
+        """UPDATE ledger.chunk SET state = %s, run_id = %s, error = %s, updated_at = now()
+           WHERE backfill_id = %s AND start_at = %s AND state <> 'done'""",
+        (state, run_id, error, chunk.backfill, chunk.start),
     )
 
 
