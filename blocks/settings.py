@@ -23,9 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     state: Path = Field(default_factory=lambda: project_root() / ".millrace", description="Folder for all that this project keeps on disk.")
-    landing: str = Field(
-        default="", description="Where batches land: a folder or a URL (s3://, gs://). Default: `landing` in the state folder."
-    )
+    landing: str = Field(default="", description="Folder where batches land. Default: `landing` in the state folder.")
     batch_rows: int = Field(default=250_000, gt=0, description="Rows per batch; memory follows it.")
     ahead: int = Field(default=2, ge=0, description="Batches that extraction may land ahead of loading.")
     loaders: int = Field(default=2, gt=0, description="Batches of one run that are loaded side by side.")
