@@ -11,9 +11,8 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.events import emit_event
 
 from tasks.batch import Counts
-from tasks.engine.closing import Failure, Report
+from tasks.engine.closing import Failure, Report, told
 from tasks.engine.session import Session
-from tasks.errors import MillraceError
 from tasks.pipeline import Pipeline
 
 EVERY_SECONDS = 2.0
@@ -91,8 +90,8 @@ class RunReporter:
 
 
 def _before_start(name: str, error: BaseException) -> Failure:
-    do = error.do if isinstance(error, MillraceError) else "Read the traceback in the flow run's log"
-    return Failure("open", type(error).__name__, str(error), do, "nothing was read or written by this attempt", f"millrace run {name}")
+    message, do = told(error)
+    return Failure("open", type(error).__name__, message, do, "nothing was read or written by this attempt", f"millrace run {name}")
 
 
 def _table(report: Report) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import psycopg
+from polars.exceptions import PanicException
 
 from tasks.batch import Counts, Position
 from tasks.engine.loading import placed
@@ -187,19 +188,25 @@ class Failure:
         }
 
 
+def told(error: BaseException) -> tuple[str, str]:
+    """What happened and what to do, of any error: ours say it themselves, a signal says nothing."""
+    if isinstance(error, MillraceError):
+        return str(error), error.do
+    if not isinstance(error, (Exception, PanicException)):
+        what = f"The run was stopped from outside ({type(error).__name__}): cancelled, or its worker was shut down"
+        return what, "Run again when it suits: the run goes on behind its last batch"
+    return str(error), "Read the traceback in the flow run's log; run again: the run goes on behind its last batch"
+
+
 def fail_session(session: Session, error: BaseException, stage: str) -> tuple[Failure, Counts]:
     """Record why a run failed and give its lock back; the error itself stays the caller's to raise."""
     counts = session.counts
-    do = (
-        error.do
-        if isinstance(error, MillraceError)
-        else "Read the traceback in the flow run's log; run again: the run goes on behind its last batch"
-    )
+    message, do = told(error)
     if session.target.staged:
         state = f"{session.target.table} is as it was before the run; {counts.accounted} rows wait in its staging table"
     else:
         state = f"{counts.accounted} of the rows read are loaded or in quarantine and stay so; the cursor has not passed what is not loaded"
-    failure = Failure(stage, type(error).__name__, str(error), do, state, session.parameters.command(session.pipeline.name))
+    failure = Failure(stage, type(error).__name__, message, do, state, session.parameters.command(session.pipeline.name))
     try:
         with session.warehouse.connect() as conn:
             counts = runs.fail(conn, session.run, failure.to_json(), _seconds(session))

@@ -50,6 +50,10 @@ def walk(session: Session, stages: Stages) -> Report:
             _submit(session, stages, loading, landed)
         while loading:
             _settle(session, loading)
+    except BaseException as error:
+        if not isinstance(error, Exception):  # told to stop, and perhaps killed soon: what has not begun stays in the landing
+            session.gate.fail(-1)
+        raise
     finally:
         extraction.close()
         _wait_out(session, loading)
@@ -65,15 +69,20 @@ def _submit(session: Session, stages: Stages, loading: deque[tuple[Batch, Pendin
 
 
 def _settle(session: Session, loading: deque[tuple[Batch, Pending]]) -> Counts:
-    batch, pending = loading.popleft()
+    """Wait for the oldest load. One that we are called away from (a signal) stays where it is, as it still runs."""
+    batch, pending = loading[0]
     try:
         counts: Counts = pending.result()
-        return counts
-    except BaseException:
+    except Exception:
         session.gate.fail(batch.seq)
+        _let_go(session, loading)
         raise
-    finally:
-        session.gate.leave(batch.seq)
+    _let_go(session, loading)
+    return counts
+
+
+def _let_go(session: Session, loading: deque[tuple[Batch, Pending]]) -> None:
+    session.gate.leave(loading.popleft()[0].seq)
 
 
 def _wait_out(session: Session, loading: deque[tuple[Batch, Pending]]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +17,9 @@ from tasks.engine.closing import close_session, fail_session
 from tasks.engine.extracting import Extraction
 from tasks.engine.loading import load_batch
 from tasks.engine.opening import open_session
-from tasks.engine.plain import LOG, run_plainly
+from tasks.engine.plain import LOG, plain_stages, run_plainly
 from tasks.engine.session import Parameters, Session
+from tasks.engine.walk import Pending, walk
 from tasks.errors import MillraceError, Transient
 from tasks.ledger.lock import Lock
 from tasks.load.upsert import Upsert
@@ -82,6 +86,46 @@ def test_killed_holder_frees_the_lock(shared: Warehouse, name: str) -> None:
     lock = Lock(shared, name)
     lock.acquire(30, str)
     lock.release()
+
+
+def test_stopped_run_is_failed_and_gives_its_lock_back(name: str, shared: Warehouse, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(number: int) -> None:
+        if number == 1:
+            raise KeyboardInterrupt
+
+    pages = [page((1, "a", 1)), page((2, "b", 2))]
+    monkeypatch.setenv("MILLRACE_LOCK_WAIT", "0")
+    with pytest.raises(KeyboardInterrupt):
+        run_plainly(things(Rows(pages, before=stopped), name=name, batch_rows=1))
+    said = ask("SELECT state, failure ->> 'message' FROM ledger.run WHERE pipeline = %s", name)
+    assert said == [("failed", "The run was stopped from outside (KeyboardInterrupt): cancelled, or its worker was shut down")]
+    assert run_plainly(things(Rows(pages), name=name, batch_rows=1)).counts.landed == 2
+
+
+class CalledAway:
+    """A load whose first waiting is interrupted, as by a signal, while the load goes on."""
+
+    def __init__(self, inner: Pending) -> None:
+        self._inner, self._away = inner, False
+
+    def result(self) -> Any:
+        if not self._away:
+            self._away = True
+            raise KeyboardInterrupt
+        return self._inner.result()
+
+
+def test_stopped_run_waits_for_the_load_that_runs(spec: Pipeline, ask: Ask) -> None:
+    session = opened(spec)
+    with ThreadPoolExecutor(2) as pool:
+        stages = plain_stages(pool)
+        away = replace(stages, load=lambda session, batch: CalledAway(stages.load(session, batch)))
+        with pytest.raises(KeyboardInterrupt) as stop:
+            walk(session, away)
+    fail_session(session, stop.value, "walk")
+    assert ask("SELECT state FROM ledger.run WHERE pipeline = %s", spec.name) == [("failed",)]
+    assert run_plainly(spec).counts.landed == 2
+    assert ask(f"SELECT id FROM {spec.destination.table} ORDER BY 1") == [(1,), (2,)]
 
 
 def overtaken(spec: Pipeline) -> tuple[Session, Extraction]:
