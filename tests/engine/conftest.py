@@ -6,12 +6,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import polars as pl
 import pytest
 
 from blocks.embedded import Server, create_database, drop_database
 from blocks.warehouse import Warehouse
+from tasks.engine import retrying
 from tasks.ledger.schema import ensure_ledger
+from tasks.load.upsert import Upsert
+from tasks.pipeline import Pipeline
 from tests.conftest import as_warehouse
+from tests.engine.memory import Rows, things
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 
@@ -48,3 +53,16 @@ def ask(shared: Warehouse) -> Ask:
             return conn.execute(query.encode(), values).fetchall()
 
     return rows
+
+
+@pytest.fixture
+def made(name: str, shared: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pipeline]:
+    """A pipeline over these pages; retries do not wait."""
+    monkeypatch.setattr(retrying, "FIRST_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(retrying, "JITTER", 0.0)
+
+    def make(*pages: pl.DataFrame, **options: Any) -> Pipeline:
+        source = options.pop("source", None) or Rows(pages)
+        return things(source, options.pop("load", None) or Upsert(f"raw.{name}", key=("id",)), name, **options)
+
+    return make
