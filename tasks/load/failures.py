@@ -37,6 +37,10 @@ def _ours(error: psycopg.Error, table: str) -> MillraceError:
             do="Remove it in the transform: pl.col(name).str.replace_all('\\0', '', literal=True).",
             value=error.diag.context,
         )
+    if isinstance(error, errors.ProgramLimitExceeded):  # to psycopg an operational error, but it stays as it is
+        return BadData(
+            f"{table} cannot hold a value this large: {said}", do="Shorten it in the transform, or identify rows by another column."
+        )
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
         return BadData(f"{table} refuses a row: {said}", do="Correct the row at the source, or add a rule to the contract.", value=seen)
     if isinstance(error, errors.InsufficientPrivilege):

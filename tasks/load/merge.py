@@ -68,7 +68,7 @@ def merge(
     fates = dict(judged["fate"].value_counts().iter_rows())
     counts.unchanged, counts.updated, counts.inserted = fates.get(_SAME, 0), fates.get(_CHANGED, 0), fates.get(_NEW, 0)
     counts.duplicate += fates.get(_STALE, 0)
-    _update(conn, table, judged.filter(fate=_CHANGED).select(kept.columns), key)
+    _update(conn, table, judged.filter(fate=_CHANGED).select(*kept.columns, "_stored_hash"), key)
     copy_in(conn, table, judged.filter(fate=_NEW).select(kept.columns))
     return counts
 
@@ -155,14 +155,20 @@ def _range(kept: pl.DataFrame, columns: Sequence[str]) -> sql.Composable:
     for end in (0, -1):
         values = [sql.SQL("{}::{}").format(sql.Literal(kept[name][end]), sql.SQL(pg_type(kept.schema[name]))) for name in columns]
         ends.append(sql.SQL(", ").join(values))
-    return sql.SQL("({0}) >= ({1}) AND ({0}) <= ({2})").format(names, *ends)
+    # What holds of whole keys holds of their first column, and of a single column the planner can estimate how many rows that are;
+    # of the comparison of keys alone it cannot, and reads the whole table for each batch.
+    lead = sql.SQL("t.{}").format(sql.Identifier(columns[0]))
+    first, last = (sql.SQL("{}::{}").format(sql.Literal(kept[columns[0]][end]), sql.SQL(pg_type(kept.schema[columns[0]]))) for end in (0, -1))
+    return sql.SQL("{0} BETWEEN {1} AND {2} AND ({3}) >= ({4}) AND ({3}) <= ({5})").format(lead, first, last, names, *ends)
 
 
 @contextmanager
 def _temporary(conn: psycopg.Connection, like: sql.Composable, frame: pl.DataFrame, name: str) -> Iterator[sql.Composable]:
     """A temporary table with the frame's rows, its columns typed as in the table `like`; gone after the block."""
     temporary = sql.Identifier("pg_temp", name)
-    columns = sql.SQL(", ").join(map(sql.Identifier, frame.columns))
+    columns = sql.SQL(", ").join(
+        sql.SQL("_hash AS _stored_hash") if column == "_stored_hash" else sql.Identifier(column) for column in frame.columns
+    )
     create = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA")
     conn.execute(create.format(sql.Identifier(name), columns, like))
     copy_in(conn, temporary, frame)
@@ -171,14 +177,16 @@ def _temporary(conn: psycopg.Connection, like: sql.Composable, frame: pl.DataFra
 
 
 def _update(conn: psycopg.Connection, table: sql.Composable, changed: pl.DataFrame, key: Sequence[str]) -> None:
-    """Give the stored rows of these keys the new values."""
+    """Give the stored rows of these keys the new values, if they still are what they were judged by."""
     if changed.is_empty():
         return
     with _temporary(conn, table, changed, "millrace_changed") as source:
-        touched = conn.execute(update_statement(table, source, changed.columns, key)).rowcount
+        update = update_statement(table, source, [name for name in changed.columns if name != "_stored_hash"], key)
+        touched = conn.execute(sql.SQL("{} AND t._hash = s._stored_hash").format(update)).rowcount
     if touched != changed.height:
         raise Transient(
-            f"{changed.height} rows were there to be updated, {touched} were found afterwards", do="Nothing: the batch is loaded again."
+            f"{changed.height} rows were there to be updated, {touched} were found as they were afterwards",
+            do="Nothing: the batch is loaded again.",
         )
 
 

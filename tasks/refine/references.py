@@ -65,7 +65,10 @@ class References:
                 raise _unknown(reference)
             if row[0] > WHOLE_COLUMN_ROWS:
                 return None
-            return _column(conn, _select(reference), None, reference, dtype)
+            # the statistics may be of a time when the table was small
+            query = sql.SQL("{} LIMIT {}").format(_select(reference), sql.Literal(WHOLE_COLUMN_ROWS + 1))
+            found = _column(conn, query, None, reference, dtype)
+            return found if found.len() <= WHOLE_COLUMN_ROWS else None
 
     def _asked(self, reference: Reference, values: pl.Series) -> pl.Series:
         distinct = values.drop_nulls().unique().to_list()

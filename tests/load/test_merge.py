@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time as time_module
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import polars as pl
@@ -16,7 +19,7 @@ from psycopg import sql
 
 from blocks.warehouse import Warehouse
 from tasks.batch import Counts
-from tasks.errors import Transient
+from tasks.errors import BadData, Transient
 from tasks.load.destination import Column, Target
 from tasks.load.failures import explained
 from tasks.load.merge import Way, merge, winners
@@ -98,6 +101,25 @@ def test_key_inserted_by_another_writer_is_transient(warehouse: Warehouse, conn:
         other.commit()
         with pytest.raises(Transient, match="Another writer"), explained("orders", "p"):
             merge(conn, ORDERS, batch_of([(1, "x", 1, 1), (2, "x", 1, 2)], 3), ("a", "b"), None)
+
+
+def test_row_changed_by_another_writer_is_not_overwritten_by_an_older_one(warehouse: Warehouse, conn: psycopg.Connection) -> None:
+    with warehouse.connect() as other, warehouse.connect(autocommit=True) as onlooker, ThreadPoolExecutor(1) as pool:
+        merge(other, ORDERS, batch_of([(1, "x", 1, 1)], 1), ("a", "b"), "age")
+        other.commit()
+        merge(other, ORDERS, batch_of([(1, "x", 9, 9)], 2), ("a", "b"), "age")
+        older = pool.submit(merge, conn, ORDERS, batch_of([(1, "x", 5, 5)], 3), ("a", "b"), "age")
+        while not onlooker.execute("SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted", [conn.info.backend_pid]).fetchone():
+            time_module.sleep(0.01)
+        other.commit()
+        with pytest.raises(Transient, match="1 rows were there to be updated, 0 were found"):
+            older.result(timeout=30)
+
+
+def test_key_too_long_for_an_index_is_bad_data(conn: psycopg.Connection) -> None:
+    long = "".join(sha256(str(number).encode()).hexdigest() for number in range(200))
+    with pytest.raises(BadData, match="cannot hold a value this large"), explained("orders", "p"):
+        merge(conn, ORDERS, batch_of([(1, long, 1, 1)], 1), ("a", "b"), None)
 
 
 KEYS = {
