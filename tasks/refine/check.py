@@ -8,11 +8,14 @@ import polars as pl
 
 from tasks.contract import Contract, Severity, Terms, terms
 from tasks.errors import Misconfigured
-from tasks.refine.cast import cast_columns
+from tasks.refine.cast import cast_columns, json_text
 from tasks.refine.references import Lookup
 
 FAILURES = {"at": pl.UInt32, "column": pl.String, "rule": pl.String, "value": pl.String, "severity": pl.String}
 """Schema of a frame of failures: `at` is the row's place in the checked frame; one line per row and broken rule."""
+
+NUL_IN_JSON = r"(^|[^\\])(\\\\)*\\u0000"
+"""U+0000 as JSON text writes it: its backslash is not itself behind one that escapes it."""
 
 
 def check(frame: pl.DataFrame, contract: type[Contract], lookup: Lookup, key: Sequence[str] = ()) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -47,6 +50,8 @@ def _failures(mask: pl.Series, column: str, rule: str, values: pl.Series, severi
     """Failures of one rule: the rows where `mask` is true."""
     at = mask.arg_true()
     shown = values.gather(at)
+    if shown.dtype == pl.Binary:  # bytes need not be text
+        shown = shown.bin.encode("base64")
     text = (
         shown.cast(pl.String)
         if not shown.dtype.is_nested()
@@ -106,13 +111,17 @@ def _refuse_broken_rules(cases: pl.DataFrame, contract: type[Contract]) -> None:
 
 
 def _nul_characters(typed: pl.DataFrame, promised: Terms) -> Iterable[pl.DataFrame]:
-    """PostgreSQL text cannot hold U+0000; such a row is bad, not the whole batch."""
+    """PostgreSQL text and jsonb cannot hold U+0000; such a row is bad, not the whole batch."""
     for column in promised.columns:
+        values = typed.get_column(column.name)
         if column.dtype == pl.String:
-            values = typed.get_column(column.name)
-            mask = values.str.contains("\x00", literal=True).fill_null(False)
-            if mask.any():
-                yield _failures(mask, column.name, "no NUL characters", values, "quarantine")
+            mask = values.str.contains("\x00", literal=True)
+        elif column.dtype.is_nested():
+            mask = json_text(values).str.contains(NUL_IN_JSON)
+        else:
+            continue
+        if mask.any():
+            yield _failures(mask.fill_null(False), column.name, "no NUL characters", values, "quarantine")
 
 
 def _null_keys(typed: pl.DataFrame, key: Sequence[str], promised: Terms) -> Iterable[pl.DataFrame]:

@@ -218,3 +218,26 @@ def test_enumerated_column_rejects_other_values() -> None:
 
     frame = pl.DataFrame({"id": [1, 2], "colour": pl.Series(["red", "blue"], dtype=pl.Categorical)})
     assert rules(refined(frame, Light))[1][0][0] == "colour"
+
+
+class Tagged(Contract):
+    """Text that may come as bytes, and a list."""
+
+    id: int
+    name: str
+    tags: pl.List = Field(dtype_kwargs={"inner": pl.String})
+
+
+def test_bytes_that_are_no_text_reject_their_row_alone() -> None:
+    result = refined(
+        pl.DataFrame({"id": [1, 2], "name": [b"\xff", b"ok"], "tags": [[], []]}, schema_overrides={"tags": pl.List(pl.String)}), Tagged
+    )
+    assert rules(result) == {0: [("name", "type String")]}
+    assert result.good["name"].to_list() == ["ok"]
+
+
+def test_nul_within_a_nested_value_rejects_its_row_alone() -> None:
+    tags = [["a\x00"], ["\\u0000"], ["\\\x00"], ["b", "c"]]
+    result = refined(pl.DataFrame({"id": [0, 1, 2, 3], "name": "n", "tags": tags}), Tagged)
+    assert rules(result) == {row: [("tags", "no NUL characters")] for row in (0, 2)}
+    assert result.good["id"].to_list() == [1, 3]
