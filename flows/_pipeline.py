@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,17 +124,22 @@ def _walk(spec: Pipeline, parameters: Parameters) -> Report:
     session = None
     try:
         session = open_session(spec, parameters, flow_run_id=flow_run.id, log=get_run_logger(), progress=reporter.progress)
-        reporter.opened(session)
+        _shown(spec, partial(reporter.opened, session))
         report = walk(session, prefect_stages())
     except BaseException as error:
         failure, counts = fail_session(session, error, "run") if session is not None else (None, None)
-        try:
-            reporter.failed(error, failure, counts, session)
-        except Exception as untold:  # noqa: BLE001 (told in the log; what failed is only how it is shown)
-            get_run_logger().error("%s: the failure could not be shown in Prefect: %s", spec.name, untold)
+        _shown(spec, partial(reporter.failed, error, failure, counts, session))
         raise
-    reporter.completed(report)
+    _shown(spec, partial(reporter.completed, report))
     return report
+
+
+def _shown(spec: Pipeline, show: Callable[[], None]) -> None:
+    """Show how a run stands. What cannot be shown is told in the log: it is no reason to fail a load, nor to hide why one failed."""
+    try:
+        show()
+    except Exception as untold:  # noqa: BLE001 (told in the log; the ledger has all of it)
+        get_run_logger().error("%s: its state could not be shown in Prefect: %s", spec.name, untold)
 
 
 def _dry(spec: Pipeline, parameters: Parameters) -> Report:

@@ -61,24 +61,24 @@ class RunReporter:
 
     def completed(self, report: Report) -> None:
         """The table of what became of the rows, and the event that other deployments can wait for."""
-        if self._progress is not None:
-            update_progress_artifact(self._progress, 100.0, description=f"{self._spec.name}: {report.counts.landed:,} rows accounted for")
-        create_table_artifact(_table(report), key=f"run-{self._slug}", description=_described(report))
         emit_event("millrace.run.completed", resource=self._resource(), payload=report.to_json())
         for alert in report.alerts:
             emit_event("millrace.run.alert", resource=self._resource(), payload={"run": report.run, "alert": alert})
+        create_table_artifact(_table(report), key=f"run-{self._slug}", description=_described(report))
+        if self._progress is not None:
+            update_progress_artifact(self._progress, 100.0, description=f"{self._spec.name}: {report.counts.landed:,} rows accounted for")
 
     def failed(self, error: BaseException, failure: Failure | None, counts: Counts | None, session: Session | None) -> None:
         """One page that explains the failure, and its event."""
         failure = failure or _before_start(self._spec.name, error)
         run = session.run.id if session else None
-        create_markdown_artifact(
-            _page(self._spec, failure, counts, run), key=f"failure-{self._slug}", description=f"Why {self._spec.name} failed"
-        )
         emit_event(
             "millrace.run.failed",
             resource=self._resource(),
             payload={"run": run, **failure.to_json(), **(counts.to_json() if counts else {})},
+        )
+        create_markdown_artifact(
+            _page(self._spec, failure, counts, run), key=f"failure-{self._slug}", description=f"Why {self._spec.name} failed"
         )
 
     def _resource(self) -> dict[str, str]:
