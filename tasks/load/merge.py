@@ -158,7 +158,9 @@ def _range(kept: pl.DataFrame, columns: Sequence[str]) -> sql.Composable:
     # What holds of whole keys holds of their first column, and of a single column the planner can estimate how many rows that are;
     # of the comparison of keys alone it cannot, and reads the whole table for each batch.
     lead = sql.SQL("t.{}").format(sql.Identifier(columns[0]))
-    first, last = (sql.SQL("{}::{}").format(sql.Literal(kept[columns[0]][end]), sql.SQL(pg_type(kept.schema[columns[0]]))) for end in (0, -1))
+    first, last = (
+        sql.SQL("{}::{}").format(sql.Literal(kept[columns[0]][end]), sql.SQL(pg_type(kept.schema[columns[0]]))) for end in (0, -1)
+    )
     return sql.SQL("{0} BETWEEN {1} AND {2} AND ({3}) >= ({4}) AND ({3}) <= ({5})").format(lead, first, last, names, *ends)
 
 
