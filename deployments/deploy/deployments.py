@@ -54,9 +54,20 @@ def compare(
             continue
         want, have = wanted(project, entry, flow), existing(server[name], entry)
         want["triggers"], have["triggers"] = triggers.of_file(entry, server[name]), triggers.of_server(client, entry, server[name])
+        if have["version"] in _versions(project, entry, flow):
+            have["version"] = want["version"]
         differ = [part for part in want if want[part] != have[part]]
         changes.append(Change("deployment", name, "updated" if differ else "unchanged", ", ".join(differ)))
     return tuple(changes)
+
+
+def _versions(project: Project, entry: dict[str, Any], flow: Loaded) -> set[str | None]:
+    """The versions that mean the files as they are: the entry's own, else the flow's, or the commit, which Prefect takes in a clone."""
+    if entry.get("version"):
+        return {entry["version"]}
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project.root, capture_output=True, text=True, check=False)
+    commit = answer.stdout.strip()
+    return {flow.version, *((commit, commit[:8]) if commit else ())}
 
 
 def wanted(project: Project, entry: dict[str, Any], flow: Loaded) -> dict[str, Any]:
