@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,7 +19,7 @@ from tasks.load.tables import Table, drop_twin, make_ready, make_twin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strategy:
+class Strategy(ABC):
     """Base of the PostgreSQL destinations; a subclass says how a batch gets into a table.
 
     Parameters
@@ -29,9 +30,9 @@ class Strategy:
     max_shrink: float = 0.5
 
     @property
+    @abstractmethod
     def _declared(self) -> tuple[str, tuple[str, ...]]:
         """Table and key, as the subclass holds them."""
-        raise NotImplementedError
 
     @property
     def always_staged(self) -> bool:
@@ -83,8 +84,9 @@ class Strategy:
         with explained(str(table), target.pipeline, batch):
             return self._load(conn, into, stamped)
 
+    @abstractmethod
     def _load(self, conn: psycopg.Connection, table: Table, rows: pl.DataFrame) -> Counts:
-        raise NotImplementedError
+        """Get the stamped rows of one batch into the table."""
 
     def finish(self, conn: psycopg.Connection, target: Target, rows_before: int | None) -> Counts:
         """Make the table equal to its twin and drop the twin; nothing to do for a target that is not staged.
