@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from subprocess import SubprocessError
 from subprocess import run as run_command
 from typing import Any
 
@@ -217,6 +218,6 @@ def _commit() -> str | None:
         answer = run_command(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False, cwd=Path(__file__).parent
         )
-    except OSError:
+    except (OSError, SubprocessError):
         return None
     return answer.stdout.strip() or None
